@@ -1,0 +1,86 @@
+"""Decoded data sets on disk: one safetensors file of bytes each, written whole or not at all."""
+
+import json
+import logging
+import os
+import re
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+_logger = logging.getLogger("basinbridge")
+
+
+@dataclass(frozen=True, eq=False)
+class Decoded:
+    """One split as it comes out of the decoder.
+
+    `images` is uint8 (n, channels, height, width), `labels` int64 (n,).
+    """
+
+    images: Tensor
+    labels: Tensor
+    class_names: tuple[str, ...]
+
+
+def cache_folder() -> Path:
+    """Where decoded data sets are kept: BASINBRIDGE_CACHE, or ~/.cache/basinbridge."""
+    chosen = os.environ.get("BASINBRIDGE_CACHE")
+    return Path(chosen).expanduser() if chosen else Path.home() / ".cache" / "basinbridge"
+
+
+def cache_file(name: str, split: str, fingerprint: str) -> Path:
+    """The file for one split of one state of a data set's source.
+
+    >>> cache_file("owner/some set", "train", "0a1b").name
+    'owner-some-set-train-0a1b.safetensors'
+    """
+    readable = re.sub(r"[^\w.-]+", "-", name).strip("-.")
+    return cache_folder() / f"{readable}-{split}-{fingerprint}.safetensors"
+
+
+def read(path: Path) -> Decoded | None:
+    """What `write` put at `path`; None where there is no such file or it is damaged."""
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="pt") as file:
+            class_names = json.loads((file.metadata() or {})["class_names"])
+            images, labels = file.get_tensor("images"), file.get_tensor("labels")
+    except FileNotFoundError:
+        return None
+    except (OSError, SafetensorError, KeyError, ValueError) as error:
+        _logger.warning("decoding anew: the cached %s is damaged (%s)", path, error)
+        return None
+    if images.dtype != torch.uint8 or images.ndim != 4 or labels.shape != images.shape[:1]:
+        _logger.warning("decoding anew: the cached %s holds something else", path)
+        return None
+    return Decoded(images, labels, tuple(class_names))
+
+
+def write(path: Path, decoded: Decoded) -> None:
+    """Put `decoded` at `path` in one step, so that no reader ever sees half of it.
+
+    Where the folder cannot be written this is logged as a warning, and no more: a cache only
+    saves time.
+    """
+    from safetensors import SafetensorError
+    from safetensors.torch import save_file
+
+    tensors = {"images": decoded.images, "labels": decoded.labels}
+    temporary = None
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile(dir=path.parent, suffix=".part", delete=False) as file:
+            temporary = Path(file.name)
+        save_file(tensors, temporary, {"class_names": json.dumps(decoded.class_names)})
+        with temporary.open("rb") as file:
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except (OSError, SafetensorError) as error:
+        _logger.warning("not cached, so decoded again next time: %s: %s", path, error)
+        if temporary is not None:
+            temporary.unlink(missing_ok=True)

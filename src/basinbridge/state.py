@@ -1,0 +1,197 @@
+"""A network as named tensors or as one flat vector, and its files.
+
+A *state* is what `module.state_dict()` returns: parameters and buffers by name. Curves work on
+*vectors*: all floating-point tensors of a state laid end to end, parameters first.
+"""
+
+import copy
+import os
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from .errors import InputError
+
+State = dict[str, Tensor]
+
+
+def state_of(network: nn.Module) -> State:
+    """A copy of all parameters and persistent buffers of a network."""
+    return {name: tensor.detach().clone() for name, tensor in network.state_dict().items()}
+
+
+def with_state(network: nn.Module, state: Mapping[str, Tensor]) -> nn.Module:
+    """A copy of a network that holds the given state; the network itself is left as it is."""
+    twin = copy.deepcopy(network)
+    check_states(network.state_dict(), state, "the network", "the state")
+    twin.load_state_dict(dict(state))
+    return twin
+
+
+@contextmanager
+def mode(network: nn.Module, training: bool) -> Iterator[None]:
+    """Put a network into training or evaluation mode and every module back afterwards."""
+    before = {module: module.training for module in network.modules()}
+    network.train(training)
+    try:
+        yield
+    finally:
+        for module, was_training in before.items():
+            module.training = was_training
+
+
+def check_states(
+    one: Mapping[str, Tensor], other: Mapping[str, Tensor], one_name: str, other_name: str
+) -> None:
+    """Raise `InputError` naming the first tensor in which two states differ in name or shape."""
+    for name, tensor in one.items():
+        if name not in other:
+            raise InputError(f"{other_name} has no tensor {name!r}, which {one_name} has")
+        if tensor.shape != other[name].shape:
+            raise InputError(
+                f"tensor {name!r} is {list(tensor.shape)} in {one_name} "
+                f"but {list(other[name].shape)} in {other_name}: another architecture"
+            )
+    extra = next((name for name in other if name not in one), None)
+    if extra is not None:
+        raise InputError(f"{one_name} has no tensor {extra!r}, which {other_name} has")
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Where the tensors of a network stand in its vector: parameters first, then float buffers.
+
+    Integer buffers (such as batch norm's counter) are not part of the vector.
+    """
+
+    shapes: dict[str, torch.Size]
+    parameters: int
+
+    @classmethod
+    def of(cls, network: nn.Module) -> "Layout":
+        """The layout of a network; a tensor used under two names stands once."""
+        shapes = {name: tensor.shape for name, tensor in network.named_parameters()}
+        parameters = sum(shape.numel() for shape in shapes.values())
+        persistent = network.state_dict()
+        for name, tensor in network.named_buffers():
+            if name in persistent and tensor.is_floating_point():
+                shapes[name] = tensor.shape
+        return cls(shapes, parameters)
+
+    @property
+    def size(self) -> int:
+        """Length of a vector."""
+        return sum(shape.numel() for shape in self.shapes.values())
+
+    def flatten(self, tensors: Mapping[str, Tensor]) -> Tensor:
+        """Lay the tensors of a state end to end."""
+        return torch.cat([tensors[name].detach().reshape(-1) for name in self.shapes])
+
+    def views(self, vector: Tensor) -> State:
+        """The tensors of a vector by name, as views into it."""
+        sizes = [shape.numel() for shape in self.shapes.values()]
+        parts = vector[: sum(sizes)].split(sizes)
+        return {
+            name: part.view(shape)
+            for (name, shape), part in zip(self.shapes.items(), parts, strict=True)
+        }
+
+
+def bind(network: nn.Module, vector: Tensor) -> Tensor:
+    """Make a network's parameters and float buffers views into `vector`; return the flat gradient.
+
+    Writing into `vector` then changes the network, and a backward pass adds into the gradient, a
+    tensor with one number for each parameter. The network is changed: give a copy.
+    """
+    layout = Layout.of(network)
+    views = layout.views(vector)
+    gradient = torch.zeros(layout.parameters, dtype=vector.dtype, device=vector.device)
+    start = 0
+    for name, parameter in network.named_parameters():
+        parameter.data = views[name]
+        parameter.grad = gradient[start : start + parameter.numel()].view_as(parameter)
+        start += parameter.numel()
+    for name, buffer in network.named_buffers():
+        if name in views:
+            buffer.data = views[name]
+    return gradient
+
+
+def save_state(state: Mapping[str, Tensor], path: Path | str, **metadata: str) -> None:
+    """Write a state as safetensors, whole or not at all; `metadata` goes into the file's header."""
+    path = Path(path)
+    tensors = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in state.items()}
+    with replacing(path) as temporary:
+        save_file(tensors, temporary, metadata={"format": "pt", **metadata})
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Write to a temporary file beside `path`, flush it to the disk, and only then rename it."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    except OSError as error:
+        raise InputError(f"{path}: cannot be written ({error.strerror})") from error
+    os.close(handle)
+    temporary = Path(name)
+    try:
+        yield temporary
+        with temporary.open("rb+") as file:
+            os.fsync(file.fileno())
+        temporary.chmod(0o644)
+        temporary.replace(path)
+    except OSError as error:
+        raise InputError(f"{path}: cannot be written ({error.strerror})") from error
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def load_state(path: Path | str) -> State:
+    """Read a state from a `.safetensors` file or from a `.pt`/`.pth` state dict.
+
+    Pickles are read with `weights_only=True`, so that a file cannot run code. Raises `InputError`
+    for a file that is missing, truncated or not a state, or that holds a NaN or an infinity.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise InputError(f"{path}: no such file")
+    if path.suffix in (".pt", ".pth", ".bin", ".ckpt"):
+        state = _load_pickle(path)
+    else:
+        try:
+            with safe_open(path, framework="pt") as file:
+                state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        except (SafetensorError, OSError, ValueError) as error:
+            raise InputError(f"{path}: not a readable safetensors file ({error})") from error
+    check_finite(state, str(path))
+    return state
+
+
+def check_finite(state: Mapping[str, Tensor], owner: str) -> None:
+    """Raise `InputError` naming the first tensor that holds a NaN or an infinity."""
+    for name, tensor in state.items():
+        if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
+            raise InputError(f"{owner}: tensor {name!r} holds a NaN or an infinity")
+
+
+def _load_pickle(path: Path) -> State:
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise InputError(f"{path}: not a state dict that is safe to read ({reason})") from error
+    if isinstance(content, Mapping) and isinstance(content.get("state_dict"), Mapping):
+        content = content["state_dict"]
+    if not isinstance(content, Mapping) or not all(
+        isinstance(name, str) and isinstance(tensor, Tensor) for name, tensor in content.items()
+    ):
+        raise InputError(f"{path}: not a state dict (named tensors)")
+    return {name: tensor.detach() for name, tensor in content.items()}

@@ -1,0 +1,1 @@
+"""Which renumberings of its neurons leave a network's function unchanged, and how to apply one."""

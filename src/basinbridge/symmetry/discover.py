@@ -1,0 +1,248 @@
+"""Find the permutation symmetry of any network: trace it, state the equations, solve, prove."""
+
+import operator
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, fx, nn
+
+from ..errors import SymmetryError
+from .axes import Axes, Equations
+from .groups import Symmetry
+from .naming import groups_of
+from .proof import prove
+from .rules import RULES, Call, Value
+from .solve import solve
+from .trace import Example, Trace, trace
+
+
+def discover(
+    network: nn.Module,
+    example: Example,
+    *,
+    fixed: tuple[str, ...] = (),
+    proof: bool = True,
+) -> Symmetry:
+    """Which renumberings of its neurons leave the network's function unchanged.
+
+    `example` is an input that the network accepts: a batch of at least two inputs, a tuple of
+    positional arguments, or a dict of named ones. Tensors named in `fixed` keep the order of all
+    their axes. Parameters that evaluation does not reach (auxiliary heads) are looked for in the
+    branches that only training takes.
+
+    The result is checked before it is returned: on a copy with randomly shaken weights a random
+    permutation must leave the outputs as they are.
+
+    Raises `SymmetryError` if the network cannot be traced or the result fails its proof.
+
+    >>> from torch import nn
+    >>> net = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 3))
+    >>> symmetry = discover(net, torch.zeros(2, 4))
+    >>> [(group.name, group.size) for group in symmetry.groups.values()]
+    [('0', 8)]
+    """
+    traces = [trace(network, example)]
+    names = {name for name, _ in network.named_parameters()}
+    if names - traces[0].used():
+        full = trace(network, example, training=True)
+        if full.used() > traces[0].used():
+            traces = [full] if full.used() >= traces[0].used() else [traces[0], full]
+    symmetry = symmetry_of(network, tuple(traces), fixed)
+    if proof:
+        prove(network, symmetry, example)
+    return symmetry
+
+
+def symmetry_of(
+    network: nn.Module, traces: tuple[Trace, ...], fixed: tuple[str, ...] = ()
+) -> Symmetry:
+    """State the equations of all traces, solve them, and name the groups."""
+    equations = Equations()
+    state = dict(network.state_dict(keep_vars=True))
+    wanted = {name: tensor for name, tensor in state.items() if tensor.is_floating_point()}
+    unknown = [name for name in fixed if name not in wanted]
+    if unknown:
+        raise SymmetryError(f"fixed: the network has no tensor {unknown[0]!r}")
+    groups = _convolution_groups(traces)
+    axes: dict[str, Axes] = {}
+    known: dict[int, str] = {}
+    for name, tensor in wanted.items():
+        first = known.setdefault(id(tensor), name)
+        axes[name] = (
+            axes[first] if first != name else _state_axes(equations, tensor, groups.get(name, 1))
+        )
+        equations.occur(axes[name])
+        if name in fixed:
+            for dim, axis in enumerate(axes[name]):
+                equations.pin(axis, dim, "fixed by the caller")
+    used: set[str] = set()
+    unsupported: dict[str, None] = {}
+    met: list[dict[str, Value]] = []
+    for one in traces:
+        used |= one.used()
+        met.append(_walk(one, axes, equations, unsupported))
+    reached = {known[id(state[name])] for name in used if name in axes}
+    for name, entry in axes.items():
+        if known[id(state[name])] not in reached:
+            for dim, axis in enumerate(entry):
+                equations.pin(axis, dim, "not used in the forward pass")
+    return groups_of(equations, solve(equations), axes, state, traces, met, tuple(unsupported))
+
+
+def _state_axes(equations: Equations, tensor: Tensor, groups: int) -> Axes:
+    """Fresh axes; those of a grouped convolution's inputs are numbered anew for each group."""
+    axes = equations.fresh_axes(tensor.shape)
+    if groups == 1 or tensor.ndim < 2 or tensor.shape[1] == 1:
+        return axes
+    rest = (1,) * (tensor.ndim - 2)
+    inner = equations.fresh(groups, 1, tensor.shape[1], *rest)
+    inner = np.broadcast_to(inner, (groups, tensor.shape[0] // groups, tensor.shape[1], *rest))
+    return (axes[0], inner.reshape(tensor.shape[0], tensor.shape[1], *rest), *axes[2:])
+
+
+def _convolution_groups(traces: tuple[Trace, ...]) -> dict[str, int]:
+    """The number of groups of every convolution weight that has more than one."""
+    found = {}
+    for one in traces:
+        for node in one.nodes:
+            call = _operator(node)
+            if call is not None and call.startswith("conv"):
+                arguments = _bound(node)
+                weight, groups = arguments.get("weight"), arguments.get("groups", 1)
+                if isinstance(weight, fx.Node) and weight.name in one.states and groups > 1:
+                    found[one.states[weight.name]] = int(groups)
+    return found
+
+
+def _operator(node: fx.Node) -> str | None:
+    """The name of an ATen operator without namespace, overload and in-place mark."""
+    schema = getattr(node.target, "_schema", None)
+    if node.op != "call_function" or schema is None:
+        return None
+    name = str(schema.name).partition("::")[2]
+    return name.rstrip("_") if not name.endswith("__") else name
+
+
+def _bound(node: fx.Node) -> dict[str, Any]:
+    """A call's arguments by name, defaults included."""
+    schema = node.target._schema  # type: ignore[union-attr]
+    bound: dict[str, Any] = {}
+    for place, argument in enumerate(schema.arguments):
+        if place < len(node.args):
+            bound[argument.name] = node.args[place]
+        elif argument.name in node.kwargs:
+            bound[argument.name] = node.kwargs[argument.name]
+        else:
+            bound[argument.name] = argument.default_value
+    return bound
+
+
+def _walk(
+    one: Trace, axes: dict[str, Axes], equations: Equations, unsupported: dict[str, None]
+) -> dict[str, Value]:
+    """State the equations of every operator of a trace; return the value of every node."""
+    found: dict[fx.Node, Any] = {}
+    for node in one.nodes:
+        if node.op == "placeholder":
+            found[node] = _placeholder(node, one, axes)
+        elif node.op == "output":
+            _fix_outputs(node, found, equations)
+        elif node.target is operator.getitem:
+            parent = found[node.args[0]]  # type: ignore[index]
+            found[node] = parent[node.args[1]] if isinstance(parent, list) else None
+        elif not _shapes(node.meta.get("val")):
+            found[node] = _number(node.meta.get("val"))
+        else:
+            found[node] = _apply(node, found, equations, unsupported)
+    return {node.name: value for node, value in found.items() if isinstance(value, Value)}
+
+
+def _placeholder(node: fx.Node, one: Trace, axes: dict[str, Axes]) -> Value | None:
+    shapes = _shapes(node.meta.get("val"))
+    if not shapes:
+        return None
+    name = one.states.get(node.name)
+    if name is not None and name in axes:
+        return Value(shapes[0], axes[name])
+    return Value(shapes[0], (None,) * len(shapes[0]))
+
+
+def _fix_outputs(node: fx.Node, found: dict[fx.Node, Any], equations: Equations) -> None:
+    for result in node.all_input_nodes:
+        value = found.get(result)
+        if isinstance(value, Value):
+            for dim, axis in enumerate(value.axes):
+                equations.pin(axis, dim, "an output of the network")
+
+
+def _apply(
+    node: fx.Node, found: dict[fx.Node, Any], equations: Equations, unsupported: dict[str, None]
+) -> Value | list[Value]:
+    """Apply the rule of one operator, or pin all that it touches."""
+    name = _operator(node)
+    shapes = _shapes(node.meta["val"])
+    place = _module_of(node)
+    result = None
+    if name is not None:
+        arguments = fx.node.map_arg(_bound(node), lambda one: found.get(one))
+        call = Call(equations, arguments, shapes, name, place)
+        function = RULES.get(name)
+        try:
+            result = None if function is None else function(call)
+            if function is not None and result is None:
+                unsupported[f"{name} in {place}: its rule does not cover this use"] = None
+        except (AssertionError, AttributeError, LookupError, TypeError, ValueError) as error:
+            unsupported[f"{name} in {place}: its rule does not cover this use ({error!r})"] = None
+    if result is None:
+        fixed = f"{name or node.target} in {place or 'the network'}: no rule"
+        if name not in RULES and _touches_axes(node, found):
+            unsupported[fixed] = None
+        for source in node.all_input_nodes:
+            _pin_all(found.get(source), equations, fixed)
+        result = [(None,) * len(shape) for shape in shapes]
+    results = result if isinstance(result, list) else [result] * len(shapes)
+    values = [
+        Value(
+            shape,
+            tuple(
+                a if s > 1 else None for a, s in zip(r or (None,) * len(shape), shape, strict=True)
+            ),
+        )
+        for r, shape in zip(results, shapes, strict=True)
+    ]
+    for value in values:
+        equations.occur(value.axes)
+    return values if isinstance(node.meta["val"], list | tuple) else values[0]
+
+
+def _touches_axes(node: fx.Node, found: dict[fx.Node, Any]) -> bool:
+    values = [found.get(source) for source in node.all_input_nodes]
+    flat = [v for value in values for v in (value if isinstance(value, list) else [value])]
+    return any(isinstance(v, Value) and any(a is not None for a in v.axes) for v in flat)
+
+
+def _pin_all(value: object, equations: Equations, why: str) -> None:
+    for one in value if isinstance(value, list) else [value]:
+        if isinstance(one, Value):
+            for dim, axis in enumerate(one.axes):
+                equations.pin(axis, dim, why)
+
+
+def _module_of(node: fx.Node) -> str:
+    stack = node.meta.get("nn_module_stack") or {}
+    return str(list(stack.values())[-1][0]) if stack else ""
+
+
+def _number(value: object) -> object:
+    """A size as a plain number (the example's, where it is symbolic)."""
+    return int(value.node.hint) if isinstance(value, torch.SymInt) else value
+
+
+def _shapes(value: object) -> list[tuple[int, ...]]:
+    """The shapes of a node's results; none where it is no tensor."""
+    if isinstance(value, Tensor):
+        return [tuple(int(_number(size)) for size in value.shape)]  # type: ignore[call-overload]
+    if isinstance(value, list | tuple):
+        return [shape for one in value for shape in _shapes(one)]
+    return []

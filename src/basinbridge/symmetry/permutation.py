@@ -1,0 +1,146 @@
+"""Permutations of a network's groups: make, apply, invert.
+
+A permutation is a dict with one index tensor per group of a symmetry, shaped as the group says;
+`new[i] = old[permutation[i]]`. Inside blocks, row `h` belongs to the block that stands at place
+`h` afterwards.
+"""
+
+import copy
+from collections.abc import Mapping
+from typing import TypeVar
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from ..errors import InputError
+from .axes import Atoms
+from .groups import Symmetry
+
+Permutation = dict[str, Tensor]
+Network = TypeVar("Network", nn.Module, dict[str, Tensor])
+
+
+def identity_permutation(symmetry: Symmetry) -> Permutation:
+    """The permutation that moves nothing."""
+    return {
+        name: torch.arange(group.size).expand(group.shape).clone()
+        for name, group in symmetry.groups.items()
+    }
+
+
+def random_permutation(symmetry: Symmetry, seed: int = 0) -> Permutation:
+    """A permutation drawn evenly from the whole symmetry."""
+    generator = np.random.default_rng(seed)
+    return {
+        name: torch.from_numpy(
+            generator.permuted(np.tile(np.arange(group.size), (*group.shape[:-1], 1)), axis=-1)
+        ).reshape(group.shape)
+        for name, group in symmetry.groups.items()
+    }
+
+
+def permute(network: Network, symmetry: Symmetry, permutation: Permutation) -> Network:
+    """The network (or state) with its neurons renumbered: the same function, other weights.
+
+    A module gives a module, a state gives a state; both are copies. Raises `InputError` if the
+    permutation does not belong to the symmetry or the symmetry not to the network.
+
+    >>> import basinbridge as bb
+    >>> net = nn.Sequential(nn.Linear(2, 3), nn.ReLU(), nn.Linear(3, 2))
+    >>> symmetry = bb.discover(net, torch.zeros(2, 2))
+    >>> other = permute(net, symmetry, {"0": torch.tensor([2, 0, 1])})
+    >>> bool((other[0].weight == net[0].weight[[2, 0, 1]]).all())
+    True
+    >>> bool((other[2].weight == net[2].weight[:, [2, 0, 1]]).all())
+    True
+    """
+    indices = tensor_indices(symmetry, permutation)
+    if isinstance(network, nn.Module):
+        twin = copy.deepcopy(network)
+        _permute_tensors(dict(twin.state_dict(keep_vars=True)), indices, in_place=True)
+        return twin
+    return _permute_tensors(dict(network), indices, in_place=False)
+
+
+def _permute_tensors(
+    state: dict[str, Tensor], indices: Mapping[str, tuple[Tensor | None, ...]], in_place: bool
+) -> dict[str, Tensor]:
+    done: set[int] = set()
+    result = (
+        {name: tensor.detach().clone() for name, tensor in state.items()} if not in_place else state
+    )
+    for name, places in indices.items():
+        if name not in state or state[name].ndim != len(places):
+            raise InputError(f"the symmetry is not this network's: tensor {name!r} does not fit")
+        tensor = state[name]
+        if in_place and id(tensor) in done:
+            continue
+        done.add(id(tensor))
+        moved = _gather(tensor.detach(), places)
+        if in_place:
+            tensor.data = moved
+        else:
+            result[name] = moved
+    return result
+
+
+def _gather(tensor: Tensor, places: tuple[Tensor | None, ...]) -> Tensor:
+    """Read a tensor at other positions; an index with several dimensions broadcasts."""
+    if all(place is None or place.numel() == place.shape[dim] for dim, place in enumerate(places)):
+        for dim, place in enumerate(places):
+            if place is not None:
+                tensor = tensor.index_select(dim, place.ravel().to(tensor.device))
+        return tensor.clone() if all(place is None for place in places) else tensor
+    full = []
+    for dim, place in enumerate(places):
+        own = [tensor.shape[dim] if other == dim else 1 for other in range(tensor.ndim)]
+        index = torch.arange(tensor.shape[dim]).reshape(own) if place is None else place
+        full.append(index.to(tensor.device))
+    return tensor[tuple(full)]
+
+
+def tensor_indices(
+    symmetry: Symmetry, permutation: Permutation
+) -> dict[str, tuple[Tensor | None, ...]]:
+    """For every tensor and dimension the positions to read from, `None` for a fixed dimension."""
+    solution = symmetry.solution
+    image = solution.image(_sources(symmetry, permutation))
+    indices = {}
+    for name, axes in symmetry.axes.items():
+        indices[name] = tuple(
+            None if axis is None else _positions(axis, dim, image) for dim, axis in enumerate(axes)
+        )
+    return indices
+
+
+def _positions(axis: Atoms, dim: int, image: Atoms) -> Tensor | None:
+    """Positions along `dim` from which the moved components come."""
+    target = image[axis]
+    if np.array_equal(target, axis):
+        return None
+    column = np.full(image.size, -1, dtype=np.int64)
+    own = [axis.shape[dim] if other == dim else 1 for other in range(axis.ndim)]
+    column[axis] = np.arange(axis.shape[dim]).reshape(own)
+    return torch.from_numpy(column[target])
+
+
+def _sources(symmetry: Symmetry, permutation: Permutation) -> list[Atoms]:
+    """The index arrays of all families; a family of one, which has no group, stays as it is."""
+    unknown = set(permutation) ^ set(symmetry.groups)
+    if unknown:
+        raise InputError(f"the permutation and the symmetry differ in group {min(unknown)!r}")
+    names = iter(symmetry.groups)
+    sources = []
+    for family in symmetry.solution.families:
+        shape = family.members.shape
+        if shape[-1] == 1:
+            sources.append(np.zeros(shape, dtype=np.int64))
+            continue
+        name = next(names)
+        source = permutation[name].detach().cpu().numpy().astype(np.int64)
+        wanted = np.broadcast_to(np.arange(shape[-1]), shape)
+        if source.shape != shape or not np.array_equal(np.sort(source, axis=-1), wanted):
+            raise InputError(f"permutation of group {name!r}: not an order of {shape[-1]} neurons")
+        sources.append(source)
+    return sources

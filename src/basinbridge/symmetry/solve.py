@@ -1,0 +1,306 @@
+"""From equations between atoms to the groups of neurons that may be renumbered.
+
+Three steps, each a few array operations:
+
+1. *Who is the same?* Connected components of the equations (`components`), closed under the two
+   laws of pairs: equal coordinates make equal wholes, equal wholes have equal coordinates.
+2. *Who is alike?* Colour refinement (Weisfeiler and Leman 1968) over the axes that a component
+   occurs on and the pairs that it is part of. Components of one colour are interchangeable, as
+   every operator treats the positions of an axis alike; a pinned one has a colour of its own.
+3. *Who moves with whom?* A component that is the inner coordinate under a single outer one is
+   numbered within it: the group of such components is a block's inside (a wreath product, as for
+   attention heads). Wholes have no freedom of their own: they follow their coordinates.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.sparse import coo_matrix
+from scipy.sparse.csgraph import connected_components
+
+from .axes import Atoms, Equations
+
+Colours = NDArray[np.uint64]
+Mask = NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """Component `whole[k]` is the pair (`outer[k]`, `inner[k]`), by statement `origin[k]`."""
+
+    whole: Atoms
+    outer: Atoms
+    inner: Atoms
+    origin: Atoms
+
+
+@dataclass(frozen=True)
+class Family:
+    """Interchangeable components: `members` is (size,), or (*parent's shape, size) in blocks."""
+
+    members: Atoms
+    parent: int | None
+
+
+@dataclass(frozen=True)
+class Solution:
+    """The components of all atoms, their pairs, and the families that may be renumbered."""
+
+    component: Atoms
+    pairs: Pairs
+    families: tuple[Family, ...]
+
+    @property
+    def count(self) -> int:
+        """Number of components."""
+        return _count(self.component)
+
+    def movable(self) -> Mask:
+        """Which components some renumbering moves."""
+        moved = np.zeros(self.count, dtype=bool)
+        for family in self.families:
+            if family.members.size > 1:
+                moved[family.members] = True
+        while True:
+            before = moved.sum()
+            whole = moved[self.pairs.outer] | moved[self.pairs.inner]
+            np.logical_or.at(moved, self.pairs.whole, whole)
+            if moved.sum() == before:
+                return moved
+
+    def image(self, sources: list[Atoms]) -> Atoms:
+        """Where each component comes from when family `f` is renumbered by `sources[f]`.
+
+        `sources[f]` has the shape of the family's members and indexes their last dimension; the
+        result maps a component to the one whose place it takes, -1 for a whole that would have to
+        come from a pair of coordinates that does not exist.
+        """
+        image = np.arange(self.count, dtype=np.int64)
+        origin: list[Atoms] = []
+        for family, source in zip(self.families, sources, strict=True):
+            size = family.members.shape[-1]
+            rows = np.zeros(1, np.int64) if family.parent is None else origin[family.parent].ravel()
+            flat = rows[:, None] * size + source.reshape(-1, size)
+            origin.append(flat)
+            image[family.members.reshape(-1, size)] = family.members.ravel()[flat]
+        return _wholes_follow(image, self.pairs, self.count)
+
+
+def _wholes_follow(image: Atoms, pairs: Pairs, count: int) -> Atoms:
+    """Move every whole to the pair of its moved coordinates, innermost pairs first."""
+    if pairs.whole.size == 0:
+        return image
+    keys = pairs.outer * count + pairs.inner
+    order = np.argsort(keys, kind="stable")
+    while True:
+        wanted = image[pairs.outer] * count + image[pairs.inner]
+        place = np.searchsorted(keys[order], wanted).clip(max=keys.size - 1)
+        found = order[place]
+        target = np.where(keys[found] == wanted, pairs.whole[found], -1)
+        target[(image[pairs.outer] < 0) | (image[pairs.inner] < 0)] = -1
+        if np.array_equal(image[pairs.whole], target):
+            return image
+        image[pairs.whole] = target
+
+
+def solve(equations: Equations) -> Solution:
+    """Find the largest families of interchangeable components that the equations allow."""
+    component, pairs = _components(equations)
+    pinned = _pinned(equations, component, pairs)
+    while True:
+        colour = _refine(equations, component, pairs, pinned)
+        families, broken = _families(pairs, colour, pinned)
+        solution = Solution(component, pairs, tuple(families))
+        if not broken.any():
+            broken = _unsound(solution)
+        if not broken.any():
+            return solution
+        pinned |= broken
+
+
+def _unsound(solution: Solution) -> Mask:
+    """Components whose renumbering asks for a pair that does not exist."""
+    generator = np.random.default_rng(0)
+    sources = [
+        generator.permuted(
+            np.broadcast_to(np.arange(f.members.shape[-1]), f.members.shape), axis=-1
+        )
+        for f in solution.families
+    ]
+    image = solution.image(sources)
+    broken = np.zeros(solution.count, dtype=bool)
+    lost = image[solution.pairs.whole] < 0
+    for part in (solution.pairs.outer, solution.pairs.inner):
+        broken[part[lost]] = True
+    return broken
+
+
+def _count(component: Atoms) -> int:
+    return int(component.max(initial=-1)) + 1
+
+
+def _components(equations: Equations) -> tuple[Atoms, Pairs]:
+    """Components of the equations, closed under the laws of pairs."""
+    links = [
+        np.stack([part.ravel() for part in np.broadcast_arrays(*both)]) for both in equations.same
+    ]
+    component = _connected(equations.count, links)
+    raw = [
+        np.concatenate([entry[part] for entry in equations.pairs] or [np.zeros(0, np.int64)])
+        for part in range(3)
+    ]
+    tags: dict[tuple[int, int], int] = {}
+    lengths = [entry[0].size for entry in equations.pairs]
+    of_entry = [tags.setdefault(entry[3], len(tags)) for entry in equations.pairs]
+    tag = np.repeat(np.asarray(of_entry, dtype=np.int64), lengths)
+    origin = np.repeat(np.arange(len(lengths), dtype=np.int64), lengths)
+    while True:
+        whole, outer, inner = (component[part] for part in raw)
+        count = _count(component)
+        laws = [
+            _equal_where(tag * count + whole, outer),
+            _equal_where(tag * count + whole, inner),
+            _equal_where((tag * count + outer) * count + inner, whole),
+        ]
+        if all(np.array_equal(law[0], law[1]) for law in laws):
+            return component, Pairs(whole, outer, inner, origin)
+        component = _connected(count, laws)[component]
+
+
+def _connected(count: int, links: list[Atoms]) -> Atoms:
+    ends = np.concatenate([*links, np.zeros((2, 0), dtype=np.int64)], axis=1)
+    graph = coo_matrix((np.ones(ends.shape[1], dtype=np.int8), (ends[0], ends[1])), (count, count))
+    return connected_components(graph, directed=False)[1].astype(np.int64)
+
+
+def _equal_where(key: Atoms, value: Atoms) -> Atoms:
+    """Links between values that share a key, as (2, n): each value with the first of its key."""
+    if value.size == 0:
+        return np.zeros((2, 0), dtype=np.int64)
+    _, first, inverse = np.unique(key, return_index=True, return_inverse=True)
+    return np.stack([value, value[first[inverse]]])
+
+
+def _pinned(equations: Equations, component: Atoms, pairs: Pairs) -> Mask:
+    """Components that never move: pinned by a rule, twice on one axis, or split in two ways."""
+    pinned = np.zeros(_count(component), dtype=bool)
+    for labels, _ in equations.pinned:
+        pinned[component[labels.ravel()]] = True
+    for axis, dim in equations.occurrences:
+        rows = np.sort(np.moveaxis(component[axis], dim, -1), axis=-1)
+        again = rows[..., 1:] == rows[..., :-1]
+        if again.any():
+            pinned[rows[..., 1:][again]] = True
+    if pairs.whole.size:
+        triples = np.unique(np.stack([pairs.whole, pairs.outer, pairs.inner]), axis=1)
+        wholes, counts = np.unique(triples[0], return_counts=True)
+        pinned[wholes[counts > 1]] = True
+    return pinned
+
+
+def _mix(values: Colours) -> Colours:
+    """A 64-bit hash without structure (the finaliser of splitmix64, Steele et al. 2014)."""
+    values = (values ^ (values >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    values = (values ^ (values >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return values ^ (values >> np.uint64(31))
+
+
+def _seeds(count: int, salt: int) -> Colours:
+    """Distinct hashes, another sequence for every salt."""
+    return _mix(np.arange(1, count + 1, dtype=np.uint64) + np.uint64(salt << 32))
+
+
+def _refine(equations: Equations, component: Atoms, pairs: Pairs, pinned: Mask) -> Colours:
+    """One colour for components that no operator can tell apart."""
+    count = _count(component)
+    colour = np.zeros(count, dtype=np.uint64)
+    seeds = _seeds(len(equations.occurrences), 1)
+    for (axis, _), seed in zip(equations.occurrences, seeds, strict=True):
+        np.add.at(colour, component[axis.ravel()], seed)
+    own = _seeds(count, 2)
+    salts = _seeds(len(equations.pairs), 3)[pairs.origin]
+    classes = 0
+    while True:
+        colour = np.where(pinned, own, _mix(colour))
+        found = np.unique(colour).size
+        if found == classes or pairs.whole.size == 0:
+            return colour
+        classes = found
+        parts = (pairs.whole, pairs.outer, pairs.inner)
+        triple = salts
+        for part in parts:
+            triple = _mix(triple + colour[part])
+        for part, salt in zip(parts, _seeds(3, 4), strict=True):
+            np.add.at(colour, part, _mix(triple + salt))
+
+
+def _surrounding(pairs: Pairs, count: int) -> Atoms:
+    """For each component the single outer one that it is numbered within; -1 where there is none.
+
+    An inner coordinate lies within its outer one if some statement pairs it with no other; an outer
+    coordinate lies where its wholes do.
+    """
+    around = np.full(count, -1, dtype=np.int64)
+    key = pairs.origin * count + pairs.inner
+    _, first, inverse = np.unique(key, return_index=True, return_inverse=True)
+    several = np.zeros(first.size, dtype=bool)
+    several[inverse[pairs.outer != pairs.outer[first[inverse]]]] = True
+    single = ~several[inverse]
+    around[pairs.inner[single]] = pairs.outer[single]
+    as_inner = around >= 0
+    while True:
+        before = around.copy()
+        low, high = np.full(count, count, dtype=np.int64), np.full(count, -1, dtype=np.int64)
+        np.minimum.at(low, pairs.outer, around[pairs.whole])
+        np.maximum.at(high, pairs.outer, around[pairs.whole])
+        agreed = (low == high) & ~as_inner
+        around[agreed] = low[agreed]
+        if np.array_equal(around, before):
+            return around
+
+
+def _families(pairs: Pairs, colour: Colours, pinned: Mask) -> tuple[list[Family], Mask]:
+    """Classes of one colour, outermost first; and components that fit no family."""
+    basic = ~pinned
+    basic[pairs.whole] = False
+    around = _surrounding(pairs, colour.size)
+    families: list[Family] = []
+    broken = np.zeros(colour.size, dtype=bool)
+    place = np.full(colour.size, -1, dtype=np.int64)
+    owner = np.full(colour.size, -1, dtype=np.int64)
+    for members in _classes(np.flatnonzero(basic), colour, around):
+        outer = around[members]
+        while ((outer >= 0) & (owner[outer] < 0)).any():
+            outer = np.where((outer >= 0) & (owner[outer] < 0), around[outer], outer)
+        if (outer < 0).all():
+            if members.size < 2:
+                continue
+            family = Family(members, None)
+        else:
+            parent = int(owner[outer[0]])
+            shape = families[parent].members.shape
+            order = np.argsort(place[outer], kind="stable")
+            counts = np.bincount(place[outer], minlength=int(np.prod(shape)))
+            if (owner[outer] != parent).any() or (counts != counts[0]).any():
+                broken[members] = True
+                broken[outer] = True
+                continue
+            family = Family(members[order].reshape(*shape, int(counts[0])), parent)
+        place[family.members] = np.arange(family.members.size).reshape(family.members.shape)
+        owner[family.members] = len(families)
+        families.append(family)
+    return families, broken
+
+
+def _classes(basic: Atoms, colour: Colours, around: Atoms) -> list[Atoms]:
+    """The classes of one colour, those with nothing around them first."""
+    depth = np.zeros(around.size, dtype=np.int64)
+    above = around.copy()
+    while (above >= 0).any():
+        depth += above >= 0
+        above = np.where(above >= 0, around[above], -1)
+    order = basic[np.argsort(colour[basic], kind="stable")]
+    ends = np.flatnonzero(np.diff(colour[order].astype(np.uint64)) != 0) + 1
+    classes = [part for part in np.split(order, ends) if part.size]
+    return sorted(classes, key=lambda members: (int(depth[members].max()), int(members.min())))

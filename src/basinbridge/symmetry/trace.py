@@ -1,0 +1,160 @@
+"""A network as a flat graph of ATen operators, and running that graph while looking inside."""
+
+import traceback
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, fx, nn
+from torch.export.graph_signature import InputKind
+
+from ..errors import SymmetryError
+from ..state import mode
+
+Example = Tensor | tuple[Any, ...] | dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Trace:
+    """The operators of one forward pass.
+
+    `states` names the state tensor that each such placeholder of the graph stands for, `constants`
+    holds the tensors that are neither state nor input, `inputs` the placeholders of the example's
+    tensors in order. `any_batch` tells whether the graph runs at any batch size or at the
+    example's only.
+    """
+
+    module: fx.GraphModule
+    states: dict[str, str]
+    constants: dict[str, Any]
+    inputs: tuple[str, ...]
+    any_batch: bool
+
+    @property
+    def nodes(self) -> list[fx.Node]:
+        """The graph's nodes in the order in which they run."""
+        return list(self.module.graph.nodes)
+
+    def used(self) -> set[str]:
+        """Names of the state tensors that some operator reads."""
+        return {self.states[n.name] for n in self.nodes if n.name in self.states and n.users}
+
+    def run(
+        self,
+        state: Mapping[str, Tensor],
+        inputs: tuple[Tensor, ...],
+        observe: Callable[[str, Any], None] | None = None,
+    ) -> Any:  # noqa: ANN401 - whatever the network returns
+        """Run the graph with the given state, showing every node's result to `observe`."""
+        given = dict(zip(self.inputs, inputs, strict=True))
+        arguments = [
+            state[self.states[node.name]]
+            if node.name in self.states
+            else given[node.name]
+            if node.name in given
+            else self.constants.get(node.name)
+            for node in self.nodes
+            if node.op == "placeholder"
+        ]
+        return _Runner(self.module, observe).run(*arguments, enable_io_processing=False)
+
+
+class _Runner(fx.Interpreter):
+    def __init__(self, module: fx.GraphModule, observe: Callable[[str, Any], None] | None) -> None:
+        super().__init__(module)
+        self.observe = observe
+
+    def run_node(self, n: fx.Node) -> Any:  # noqa: ANN401
+        result = super().run_node(n)
+        if self.observe is not None and n.op == "call_function":
+            self.observe(n.name, result)
+        return result
+
+
+def arguments_of(example: Example) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """An example input as positional and named arguments."""
+    if isinstance(example, dict):
+        return (), example
+    return (example if isinstance(example, tuple) else (example,)), {}
+
+
+def tensors_of(example: Example) -> tuple[Tensor, ...]:
+    """The tensors of an example input, in order."""
+    leaves = torch.utils._pytree.tree_leaves(arguments_of(example))
+    return tuple(leaf for leaf in leaves if isinstance(leaf, Tensor))
+
+
+def trace(network: nn.Module, example: Example, *, training: bool = False) -> Trace:
+    """Trace a network; with `training`, the branches that only training takes.
+
+    Either way the arithmetic is that of evaluation: batch norm uses its running statistics and
+    dropout does nothing. Raises `SymmetryError` when `torch.export` cannot follow the network.
+    """
+    arguments, named = arguments_of(example)
+    automatic = torch.utils._pytree.tree_map(_automatic_batch, (arguments, named))
+    shapes = {**automatic[1]} if named else automatic[0]
+    with mode(network, training), torch.no_grad():
+        try:
+            program = torch.export.export(
+                network, arguments, named, dynamic_shapes=shapes, strict=False
+            )
+        except Exception as error:
+            raise SymmetryError(_why(network, error)) from error
+    kinds = {spec.arg.name: spec for spec in program.graph_signature.input_specs}
+    persistent = network.state_dict()
+    states, constants, inputs = {}, {}, []
+    any_batch = True
+    for node in program.graph.nodes:
+        if node.op != "placeholder":
+            continue
+        spec = kinds[node.name]
+        if spec.kind in (InputKind.PARAMETER, InputKind.BUFFER) and spec.target in persistent:
+            states[node.name] = str(spec.target)
+        elif spec.kind is InputKind.USER_INPUT and isinstance(node.meta.get("val"), Tensor):
+            inputs.append(node.name)
+            any_batch &= isinstance(node.meta["val"].shape[0], torch.SymInt)
+        elif spec.kind is InputKind.BUFFER:
+            constants[node.name] = network.get_buffer(str(spec.target))
+        elif spec.target is not None:
+            constants[node.name] = program.constants[str(spec.target)]
+    module = _evaluating(program.graph_module)
+    return Trace(module, states, constants, tuple(inputs), any_batch)
+
+
+def _automatic_batch(leaf: object) -> object:
+    if isinstance(leaf, Tensor) and leaf.ndim:
+        return {0: torch.export.Dim.AUTO}
+    return None
+
+
+def _evaluating(module: fx.GraphModule) -> fx.GraphModule:
+    """Give a graph the arithmetic of evaluation, and drop what would write into the state."""
+    for node in list(module.graph.nodes):
+        schema = getattr(node.target, "_schema", None)
+        if node.op != "call_function" or schema is None:
+            continue
+        name = schema.name.removeprefix("aten::").rstrip("_")
+        if name == "add" and not node.users and node.args[0].op == "placeholder":
+            module.graph.erase_node(node)  # batch norm's counter
+        elif "batch_norm" in name or "dropout" in name:
+            for place, argument in enumerate(schema.arguments):
+                if argument.name in ("training", "train") and place < len(node.args):
+                    node.args = (*node.args[:place], False, *node.args[place + 1 :])
+    module.recompile()
+    return module
+
+
+def _why(network: nn.Module, error: Exception) -> str:
+    """One line: which network, what torch.export said, and where in the user's code."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    said = lines[0] if lines else type(error).__name__
+    library = str(Path(torch.__file__).parent)
+    frames = [
+        frame
+        for frame in traceback.extract_tb(error.__traceback__)
+        if not frame.filename.startswith((library, "<")) and "basinbridge" not in frame.filename
+    ]
+    where = f" at {frames[-1].filename}:{frames[-1].lineno} ({frames[-1].line})" if frames else ""
+    return f"{type(network).__name__} cannot be traced{where}: {said}"
