@@ -1,0 +1,1 @@
+"""Find the renumbering of one network that fits another: gather statistics, solve assignments."""

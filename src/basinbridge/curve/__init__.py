@@ -1,0 +1,1 @@
+"""Curves through weight space, and fitting them to low loss."""

@@ -3,6 +3,7 @@
 import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ class Trace:
     `states` names the state tensor that each such placeholder of the graph stands for, `constants`
     holds the tensors that are neither state nor input, `inputs` the placeholders of the example's
     tensors in order. `any_batch` tells whether the graph runs at any batch size or at the
-    example's only.
+    example's only, `training` whether it takes the branches of training.
     """
 
     module: fx.GraphModule
@@ -31,6 +32,7 @@ class Trace:
     constants: dict[str, Any]
     inputs: tuple[str, ...]
     any_batch: bool
+    training: bool
 
     @property
     def nodes(self) -> list[fx.Node]:
@@ -40,6 +42,18 @@ class Trace:
     def used(self) -> set[str]:
         """Names of the state tensors that some operator reads."""
         return {self.states[n.name] for n in self.nodes if n.name in self.states and n.users}
+
+    @cached_property
+    def overwritten(self) -> set[str]:
+        """Names of the nodes whose result a later operator may overwrite in place."""
+        return {
+            node.args[0].name
+            for node in self.nodes
+            if isinstance(target := getattr(node.target, "_schema", None), torch.FunctionSchema)
+            and target.name.endswith("_")
+            and node.args
+            and isinstance(node.args[0], fx.Node)
+        }
 
     def run(
         self,
@@ -120,7 +134,7 @@ def trace(network: nn.Module, example: Example, *, training: bool = False) -> Tr
         elif spec.target is not None:
             constants[node.name] = program.constants[str(spec.target)]
     module = _evaluating(program.graph_module)
-    return Trace(module, states, constants, tuple(inputs), any_batch)
+    return Trace(module, states, constants, tuple(inputs), any_batch, training)
 
 
 def _automatic_batch(leaf: object) -> object:

@@ -1,0 +1,82 @@
+"""Algorithm 2: fit a curve so that the expected loss along it is low."""
+
+import copy
+from typing import Unpack
+
+import torch
+from torch import Tensor, nn
+
+from ..data.batches import Batch, Data
+from ..state import Layout, bind
+from ..train.loop import Recipe, Settings, descend, loss_and_gradient
+from .paths import Curve
+
+
+def fit(curve: Curve, data: Data, **settings: Unpack[Settings]) -> Curve:
+    """A curve of the same kind whose movable control points minimise E_t[loss(r(t))].
+
+    `settings` are the fields of a `Recipe`; the learning rate is 0.01 unless given. One t is
+    drawn from [0, 1] for each batch. The L2 term is one on r(t), not on the control points. Source:
+    Algorithm 2, Tatro et al. 2020, after Garipov et al. 2018.
+
+    >>> from basinbridge.curve.paths import Bezier
+    >>> data = (torch.randn(40, 3), torch.zeros(40, dtype=torch.long))
+    >>> line = Bezier.between(nn.Linear(3, 2), nn.Linear(3, 2))
+    >>> fitted = fit(line, data, epochs=1, batch_size=10)
+    >>> bool((fitted.points[0] == line.points[0]).all()), bool((fitted.points == line.points).all())
+    (True, False)
+    """
+    recipe = Recipe(**{"learning_rate": 0.01, **settings})
+    if not curve.movable:
+        return curve
+    walker = Walker.on(curve)
+    generator = torch.Generator().manual_seed(recipe.seed + 1)
+
+    def step(batch: Batch) -> Tensor:
+        t = float(torch.rand((), generator=generator, dtype=torch.float64))
+        return walker.step(t, batch, recipe)
+
+    descend(walker.movable_points, walker.gradient, step, data, recipe)
+    return curve.with_points(walker.all_points())
+
+
+class Walker:
+    """A network that can be put anywhere on a curve and collects the control points' gradients.
+
+    A step costs one ordinary training step: r(t) is written into the network's own parameters, the
+    unmodified network runs forward and backward, and the gradient of control point i is c_i(t)
+    times the one just computed.
+    """
+
+    def __init__(self, curve: Curve, network: nn.Module) -> None:
+        self.curve = curve
+        self.network = network
+        self.parameters = Layout.of(network).parameters
+        self.points = curve.points[:, : self.parameters].clone()
+        self.vector = curve.points[0].clone()
+        self.network_gradient = bind(network, self.vector)
+        self.weights = self.vector[: self.parameters]
+        first, last = curve.movable[0], curve.movable[-1] + 1
+        self.moving = slice(first, last)
+        self.movable_points = self.points[self.moving]
+        self.gradient = torch.zeros_like(self.movable_points)
+
+    @classmethod
+    def on(cls, curve: Curve) -> "Walker":
+        """A walker with its own copy of the curve's network, in training mode."""
+        return cls(curve, copy.deepcopy(curve.network).train())
+
+    def step(self, t: float, batch: Batch, recipe: Recipe) -> Tensor:
+        """Go to r(t) and compute the loss of a batch and the control points' gradients."""
+        weights = self.curve.coefficients(t).to(self.points)
+        torch.mv(self.points.T, weights, out=self.weights)
+        loss = loss_and_gradient(self.network, batch, recipe, self.network_gradient)
+        self.network_gradient.add_(self.weights, alpha=recipe.weight_decay)
+        torch.outer(weights[self.moving], self.network_gradient, out=self.gradient)
+        return loss
+
+    def all_points(self) -> Tensor:
+        """The control points as they are now, buffers included."""
+        points = self.curve.points.clone()
+        points[self.moving, : self.parameters] = self.movable_points
+        return points

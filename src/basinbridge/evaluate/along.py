@@ -1,0 +1,197 @@
+"""Loss and accuracy along a curve, batch norm re-estimated at every point."""
+
+import copy
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from ..curve.paths import Curve
+from ..data.batches import Batch, Data, ImageData, evaluation_batches
+from ..state import bind
+from ..train.objective import logits_of
+from .batchnorm import normalisation_layers, reestimate
+
+BATCHNORM_IMAGES = 2000
+
+
+@dataclass(frozen=True)
+class Score:
+    """Mean cross entropy in nats and accuracy in [0, 1] of one network."""
+
+    loss: float
+    accuracy: float
+
+
+@dataclass(frozen=True)
+class CurveReport:
+    """Scores along a curve: at each `t` the mean loss in nats and the accuracy in [0, 1].
+
+    `length` is the length of arc up to each t, from 0 to 1: averages are line integrals over it
+    (trapezoidal rule). `batchnorm_images` is how many inputs gave each point's statistics.
+    """
+
+    t: tuple[float, ...]
+    loss: tuple[float, ...]
+    accuracy: tuple[float, ...]
+    length: tuple[float, ...]
+    batchnorm_images: int
+
+    @property
+    def average_accuracy(self) -> float:
+        """Accuracy averaged over arc length."""
+        return _integral(self.accuracy, self.length)
+
+    @property
+    def average_loss(self) -> float:
+        """Loss averaged over arc length, in nats."""
+        return _integral(self.loss, self.length)
+
+    @property
+    def minimum_accuracy(self) -> float:
+        """Accuracy of the worst network."""
+        return min(self.accuracy)
+
+    @property
+    def barrier(self) -> float:
+        """Largest excess of the loss over the linear interpolation of the ends' losses, in nats."""
+        return max(
+            loss - (1 - t) * self.loss[0] - t * self.loss[-1]
+            for t, loss in zip(self.t, self.loss, strict=True)
+        )
+
+    def __str__(self) -> str:
+        """The summary, then a line for each t."""
+        lines = [
+            f"average accuracy {100 * self.average_accuracy:.2f} %, "
+            f"minimum {100 * self.minimum_accuracy:.2f} %, "
+            f"average loss {self.average_loss:.4f}, barrier {self.barrier:.4f} nats",
+            "    t     loss  accuracy",
+        ]
+        for t, loss, accuracy in zip(self.t, self.loss, self.accuracy, strict=True):
+            lines.append(f"{t:.3f}  {loss:7.4f}  {100 * accuracy:6.2f} %")
+        return "\n".join(lines)
+
+
+def _integral(values: Sequence[float], length: Sequence[float]) -> float:
+    """Mean of values over arc length; the plain trapezoidal mean if the curve is a single point."""
+    along = np.asarray(length)
+    if along[-1] <= along[0]:
+        along = np.linspace(0, 1, len(along))
+    return float(np.trapezoid(values, along) / (along[-1] - along[0]))
+
+
+def evaluate(
+    curve: Curve,
+    data: Data,
+    *,
+    batchnorm_data: Data | None = None,
+    points: int = 61,
+    batchnorm_images: int = BATCHNORM_IMAGES,
+    batch_size: int = 500,
+    progress: Callable[[int, int], None] | None = None,
+) -> CurveReport:
+    """Loss and accuracy of the networks at `points` equally spaced t, the ends included.
+
+    `batchnorm_data` is training data without augmentation: a random `batchnorm_images` of it (the
+    first so many where it is an iterable) give the batch-norm statistics of every point, ends
+    included. It is needed only for a network with batch norm, and left out keeps the statistics
+    that the curve interpolates. `progress(done, points)` is called after every point.
+
+    >>> from basinbridge.curve.paths import Linear
+    >>> line = Linear.between(nn.Linear(2, 2), nn.Linear(2, 2))
+    >>> report = evaluate(line, (torch.randn(9, 2), torch.zeros(9, dtype=torch.long)), points=5)
+    >>> report.t, 0 <= report.minimum_accuracy <= report.average_accuracy <= 1
+    ((0.0, 0.25, 0.5, 0.75, 1.0), True)
+    """
+    network = copy.deepcopy(curve.network).eval()
+    vector = curve.points[0].clone()
+    bind(network, vector)
+    tests = prepared(data, batch_size, vector.device)
+    statistics = statistics_batches(network, batchnorm_data, batchnorm_images, vector.device)
+    times = [place / (points - 1) for place in range(points)]
+    scores = []
+    for done, t in enumerate(times, start=1):
+        vector.copy_(curve.vector_at(t))
+        if statistics:
+            reestimate(network, statistics)
+        scores.append(score(network, tests))
+        if progress is not None:
+            progress(done, points)
+    return CurveReport(
+        t=tuple(times),
+        loss=tuple(one.loss for one in scores),
+        accuracy=tuple(one.accuracy for one in scores),
+        length=tuple(_arc_length(curve, times)),
+        batchnorm_images=sum(len(labels) for _, labels in statistics),
+    )
+
+
+def prepared(data: Data, batch_size: int, device: torch.device) -> list[Batch]:
+    """All batches at once, images in the memory order in which convolutions run fastest."""
+    return [
+        (_channels_last(inputs), labels)
+        for inputs, labels in evaluation_batches(data, batch_size, device=device)
+    ]
+
+
+def _channels_last(inputs: Tensor) -> Tensor:
+    return inputs.contiguous(memory_format=torch.channels_last) if inputs.ndim == 4 else inputs
+
+
+def statistics_batches(
+    network: nn.Module,
+    data: Data | None,
+    images: int,
+    device: torch.device,
+    *,
+    batch_size: int = 500,
+    seed: int = 0,
+) -> list[Batch]:
+    """Equal batches for batch-norm statistics: a random choice of images, or an iterable's first.
+
+    Empty if there are no data or the network has no batch norm.
+    """
+    if data is None or not normalisation_layers(network):
+        return []
+    if isinstance(data, ImageData):
+        data = data.subset(min(images, len(data)), seed)
+    elif isinstance(data, tuple):
+        generator = torch.Generator().manual_seed(seed)
+        chosen = torch.randperm(len(data[1]), generator=generator)[:images]
+        data = (data[0][chosen.to(data[0].device)], data[1][chosen.to(data[1].device)])
+    batches = [
+        (_channels_last(inputs), labels)
+        for inputs, labels in evaluation_batches(data, batch_size, device=device, limit=images)
+    ]
+    return [batch for batch in batches if len(batch[1]) == len(batches[0][1])]
+
+
+def score(network: nn.Module, batches: Sequence[Batch]) -> Score:
+    """Loss and accuracy of one network as it is, in evaluation mode."""
+    network.eval()
+    loss = correct = torch.zeros(())
+    count = 0
+    with torch.no_grad():
+        for inputs, labels in batches:
+            logits = logits_of(network(inputs))[0]
+            loss = loss + functional.cross_entropy(logits, labels, reduction="sum").double().cpu()
+            correct = correct + (logits.argmax(-1) == labels).sum().cpu()
+            count += labels.numel()
+    return Score(float(loss) / count, float(correct) / count)
+
+
+def _arc_length(curve: Curve, times: Sequence[float]) -> list[float]:
+    """Length of the curve up to each t, as a share of the whole, by the trapezoidal rule."""
+    speeds = [curve.speed(t) for t in times]
+    steps = [
+        (later - earlier) * (one + other) / 2
+        for earlier, later, one, other in zip(
+            times[:-1], times[1:], speeds[:-1], speeds[1:], strict=True
+        )
+    ]
+    along = np.concatenate([[0.0], np.cumsum(steps)])
+    return [float(length) for length in (along / along[-1] if along[-1] > 0 else along)]

@@ -1,0 +1,42 @@
+"""Batch-norm statistics of a point: they belong to it, not to the networks that it lies between."""
+
+from collections.abc import Iterable
+
+import torch
+from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from ..data.batches import Batch
+
+
+def normalisation_layers(network: nn.Module) -> list[_BatchNorm]:
+    """The network's batch-norm layers that keep running statistics."""
+    return [
+        module
+        for module in network.modules()
+        if isinstance(module, _BatchNorm) and module.track_running_stats
+    ]
+
+
+def reestimate(network: nn.Module, batches: Iterable[Batch]) -> None:
+    """Set the running statistics to their exact average over `batches`, which should be equal.
+
+    The network is changed in place: its running means and variances only. Everything but batch
+    norm runs as in evaluation; gradients are not computed. (Garipov et al. 2018, Section 3; the
+    cumulative average rather than the momentum one.)
+    """
+    layers = normalisation_layers(network)
+    if not layers:
+        return
+    momenta = [layer.momentum for layer in layers]
+    network.eval()
+    for layer in layers:
+        layer.reset_running_stats()
+        layer.momentum = None
+        layer.train()
+    with torch.no_grad():
+        for inputs, _ in batches:
+            network(inputs)
+    for layer, momentum in zip(layers, momenta, strict=True):
+        layer.momentum = momentum
+        layer.eval()
