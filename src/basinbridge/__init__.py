@@ -5,20 +5,27 @@ between the two along which every network is accurate (Tatro et al., NeurIPS 202
 `torch.nn.Module`.
 """
 
-from .align.match import align
-from .curve.fit import fit
-from .curve.paths import Bezier, Linear, PolyChain
-from .data.batches import ImageData
-from .errors import InputError, SymmetryError
-from .evaluate.along import CurveReport, evaluate
-from .state import load_state, save_state
-from .symmetry.discover import discover
-from .symmetry.groups import Group, Symmetry
-from .symmetry.permutation import identity_permutation, permute, random_permutation
-from .train.loop import train
+import importlib
+import sys
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .align.match import align
+    from .curve.fit import fit
+    from .curve.paths import Bezier, Curve, Linear, PolyChain
+    from .data.batches import ImageData
+    from .errors import InputError, SymmetryError
+    from .evaluate.along import CurveReport, evaluate
+    from .state import load_state, save_state
+    from .symmetry.discover import discover
+    from .symmetry.groups import Group, Symmetry
+    from .symmetry.permutation import identity_permutation, permute, random_permutation
+    from .train.loop import train
 
 __all__ = [
     "Bezier",
+    "Curve",
     "CurveReport",
     "Group",
     "ImageData",
@@ -38,3 +45,43 @@ __all__ = [
     "save_state",
     "train",
 ]
+
+# Torch takes seconds to import, so a name is looked up when it is first used.
+_HOMES = {
+    "align": "align.match",
+    "fit": "curve.fit",
+    **dict.fromkeys(("Bezier", "Curve", "Linear", "PolyChain"), "curve.paths"),
+    "ImageData": "data.batches",
+    **dict.fromkeys(("InputError", "SymmetryError"), "errors"),
+    **dict.fromkeys(("CurveReport", "evaluate"), "evaluate.along"),
+    **dict.fromkeys(("load_state", "save_state"), "state"),
+    "discover": "symmetry.discover",
+    **dict.fromkeys(("Group", "Symmetry"), "symmetry.groups"),
+    **dict.fromkeys(
+        ("identity_permutation", "permute", "random_permutation"), "symmetry.permutation"
+    ),
+    "train": "train.loop",
+}
+
+
+def __getattr__(name: str) -> Any:  # noqa: ANN401 - any public name
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(importlib.import_module(f".{_HOMES[name]}", __name__), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
+
+
+class _Package(ModuleType):
+    """Keeps the subpackages `align`, `evaluate` and `train` from hiding the functions so named."""
+
+    def __setattr__(self, name: str, value: object) -> None:
+        if not (name in _HOMES and isinstance(value, ModuleType)):
+            super().__setattr__(name, value)
+
+
+sys.modules[__name__].__class__ = _Package

@@ -30,7 +30,7 @@ def state_of(network: nn.Module) -> State:
 def with_state(network: nn.Module, state: Mapping[str, Tensor]) -> nn.Module:
     """A copy of a network that holds the given state; the network itself is left as it is."""
     twin = copy.deepcopy(network)
-    check_states(network.state_dict(), state, "the network", "the state")
+    check_states(network.state_dict(), state, "the network", "the state", types=False)
     twin.load_state_dict(dict(state))
     return twin
 
@@ -48,9 +48,17 @@ def mode(network: nn.Module, training: bool) -> Iterator[None]:
 
 
 def check_states(
-    one: Mapping[str, Tensor], other: Mapping[str, Tensor], one_name: str, other_name: str
+    one: Mapping[str, Tensor],
+    other: Mapping[str, Tensor],
+    one_name: str,
+    other_name: str,
+    *,
+    types: bool = True,
 ) -> None:
-    """Raise `InputError` naming the first tensor in which two states differ in name or shape."""
+    """Raise `InputError` naming the first tensor in which two states differ.
+
+    They may differ in name, in shape and, if `types` matter, in the type of numbers.
+    """
     for name, tensor in one.items():
         if name not in other:
             raise InputError(f"{other_name} has no tensor {name!r}, which {one_name} has")
@@ -59,9 +67,18 @@ def check_states(
                 f"tensor {name!r} is {list(tensor.shape)} in {one_name} "
                 f"but {list(other[name].shape)} in {other_name}: another architecture"
             )
+        if types and tensor.dtype != other[name].dtype:
+            raise InputError(
+                f"tensor {name!r} is {_type_of(tensor)} in {one_name} "
+                f"but {_type_of(other[name])} in {other_name}; convert one of them"
+            )
     extra = next((name for name in other if name not in one), None)
     if extra is not None:
         raise InputError(f"{one_name} has no tensor {extra!r}, which {other_name} has")
+
+
+def _type_of(tensor: Tensor) -> str:
+    return str(tensor.dtype).removeprefix("torch.")
 
 
 @dataclass(frozen=True)
@@ -76,14 +93,24 @@ class Layout:
 
     @classmethod
     def of(cls, network: nn.Module) -> "Layout":
-        """The layout of a network; a tensor used under two names stands once."""
-        shapes = {name: tensor.shape for name, tensor in network.named_parameters()}
-        parameters = sum(shape.numel() for shape in shapes.values())
+        """The layout of a network; a tensor used under two names stands once.
+
+        Raises `InputError` if the tensors are of several types, which no one vector can hold.
+        """
+        tensors: State = dict(network.named_parameters())
+        parameters = sum(tensor.numel() for tensor in tensors.values())
         persistent = network.state_dict()
         for name, tensor in network.named_buffers():
             if name in persistent and tensor.is_floating_point():
-                shapes[name] = tensor.shape
-        return cls(shapes, parameters)
+                tensors[name] = tensor
+        first = next(iter(tensors), "")
+        for name, tensor in tensors.items():
+            if tensor.dtype != tensors[first].dtype:
+                raise InputError(
+                    f"tensor {name!r} is {_type_of(tensor)} but {first!r} is "
+                    f"{_type_of(tensors[first])}; convert the network to one type"
+                )
+        return cls({name: tensor.shape for name, tensor in tensors.items()}, parameters)
 
     @property
     def size(self) -> int:
@@ -97,7 +124,7 @@ class Layout:
     def views(self, vector: Tensor) -> State:
         """The tensors of a vector by name, as views into it."""
         sizes = [shape.numel() for shape in self.shapes.values()]
-        parts = vector[: sum(sizes)].split(sizes)
+        parts = torch.split(vector[: sum(sizes)], sizes)
         return {
             name: part.view(shape)
             for (name, shape), part in zip(self.shapes.items(), parts, strict=True)
@@ -129,7 +156,10 @@ def save_state(state: Mapping[str, Tensor], path: Path | str, **metadata: str) -
     path = Path(path)
     tensors = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in state.items()}
     with replacing(path) as temporary:
-        save_file(tensors, temporary, metadata={"format": "pt", **metadata})
+        try:
+            save_file(tensors, temporary, metadata={"format": "pt", **metadata})
+        except SafetensorError as error:
+            raise InputError(f"{path}: cannot be written ({error})") from error
 
 
 @contextmanager

@@ -1,8 +1,8 @@
 """Statistics of two networks' activations, gathered in one pass over the data.
 
-A network's activations do not depend on how another network is numbered, so Algorithm 1 need not go
-layer by layer: all groups' cross-moments are accumulated in a single pass, and no activation outlives
-its batch.
+A network's activations do not depend on how another network is numbered, so Algorithm 1 need not
+go layer by layer: all groups' cross-moments are accumulated in a single pass, and no activation
+outlives its batch.
 """
 
 from collections.abc import Iterable, Mapping

@@ -51,9 +51,7 @@ def align(
     return match(symmetry, scores)
 
 
-def _scores(
-    group: Group, entries: list[tuple[Site, Moments]], method: Method
-) -> Tensor | None:
+def _scores(group: Group, entries: list[tuple[Site, Moments]], method: Method) -> Tensor | None:
     """How well each member of A fits each of B, larger is better, summed over the sites."""
     parts = [
         moments.correlation() if method == "correlation" else -moments.squared_distance()

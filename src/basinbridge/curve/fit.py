@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from ..data.batches import Batch, Data
 from ..state import Layout, bind
-from ..train.loop import Recipe, Settings, descend, loss_and_gradient
+from ..train.loop import Recipe, Settings, add_decay, descend, loss_and_gradient
 from .paths import Curve
 
 
@@ -26,7 +26,8 @@ def fit(curve: Curve, data: Data, **settings: Unpack[Settings]) -> Curve:
     >>> bool((fitted.points[0] == line.points[0]).all()), bool((fitted.points == line.points).all())
     (True, False)
     """
-    recipe = Recipe(**{"learning_rate": 0.01, **settings})
+    settings.setdefault("learning_rate", 0.01)
+    recipe = Recipe(**settings)
     if not curve.movable:
         return curve
     walker = Walker.on(curve)
@@ -71,7 +72,7 @@ class Walker:
         weights = self.curve.coefficients(t).to(self.points)
         torch.mv(self.points.T, weights, out=self.weights)
         loss = loss_and_gradient(self.network, batch, recipe, self.network_gradient)
-        self.network_gradient.add_(self.weights, alpha=recipe.weight_decay)
+        add_decay(self.network, self.weights, recipe.weight_decay, self.network_gradient)
         torch.outer(weights[self.moving], self.network_gradient, out=self.gradient)
         return loss
 

@@ -78,7 +78,10 @@ class Curve:
 
 
 class Bezier(Curve):
-    """The Bezier curve; of degree 2 it is eq. (7): (1-t)^2 theta_1 + 2(1-t)t theta_c + t^2 theta_2."""
+    """The Bezier curve; with one bend r(t) = (1-t)^2 theta_1 + 2(1-t)t theta_c + t^2 theta_2.
+
+    Source: eq. (7), Tatro et al. 2020.
+    """
 
     name = "bezier"
 
@@ -153,7 +156,8 @@ def _on_the_line(
     layout = Layout.of(network)
     ends = [layout.flatten(state) for state in (start.state_dict(), target)]
     steps = [step / (inner + 1) for step in range(1, inner + 1)]
-    points = torch.stack([ends[0], *(torch.lerp(*ends, step) for step in steps), ends[1]])
+    between = [torch.lerp(ends[0], ends[1], step) for step in steps]
+    points = torch.stack([ends[0], *between, ends[1]])
     return network, points, tuple(range(1, inner + 1))
 
 

@@ -11,6 +11,7 @@ from torch.nn import functional
 
 from ..curve.paths import Curve
 from ..data.batches import Batch, Data, ImageData, evaluation_batches
+from ..errors import InputError
 from ..state import bind
 from ..train.objective import logits_of
 from .batchnorm import normalisation_layers, reestimate
@@ -107,6 +108,8 @@ def evaluate(
     >>> report.t, 0 <= report.minimum_accuracy <= report.average_accuracy <= 1
     ((0.0, 0.25, 0.5, 0.75, 1.0), True)
     """
+    if points < 2:
+        raise InputError(f"points is {points}; give 2 or more, as both ends are evaluated")
     network = copy.deepcopy(curve.network).eval()
     vector = curve.points[0].clone()
     bind(network, vector)
@@ -159,7 +162,7 @@ def statistics_batches(
         return []
     if isinstance(data, ImageData):
         data = data.subset(min(images, len(data)), seed)
-    elif isinstance(data, tuple):
+    elif isinstance(data, tuple) and isinstance(data[0], Tensor) and isinstance(data[1], Tensor):
         generator = torch.Generator().manual_seed(seed)
         chosen = torch.randperm(len(data[1]), generator=generator)[:images]
         data = (data[0][chosen.to(data[0].device)], data[1][chosen.to(data[1].device)])

@@ -7,6 +7,7 @@ from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from ..data.batches import Batch
+from ..state import mode
 
 
 def normalisation_layers(network: nn.Module) -> list[_BatchNorm]:
@@ -21,7 +22,7 @@ def normalisation_layers(network: nn.Module) -> list[_BatchNorm]:
 def reestimate(network: nn.Module, batches: Iterable[Batch]) -> None:
     """Set the running statistics to their exact average over `batches`, which should be equal.
 
-    The network is changed in place: its running means and variances only. Everything but batch
+    The network is changed in place: its running statistics only. Everything but batch
     norm runs as in evaluation; gradients are not computed. (Garipov et al. 2018, Section 3; the
     cumulative average rather than the momentum one.)
     """
@@ -29,14 +30,14 @@ def reestimate(network: nn.Module, batches: Iterable[Batch]) -> None:
     if not layers:
         return
     momenta = [layer.momentum for layer in layers]
-    network.eval()
-    for layer in layers:
-        layer.reset_running_stats()
-        layer.momentum = None
-        layer.train()
-    with torch.no_grad():
-        for inputs, _ in batches:
-            network(inputs)
-    for layer, momentum in zip(layers, momenta, strict=True):
-        layer.momentum = momentum
-        layer.eval()
+    with mode(network, False), torch.no_grad():
+        try:
+            for layer in layers:
+                layer.reset_running_stats()
+                layer.momentum = None
+                layer.train()
+            for inputs, _ in batches:
+                network(inputs)
+        finally:
+            for layer, momentum in zip(layers, momenta, strict=True):
+                layer.momentum = momentum

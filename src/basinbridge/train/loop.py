@@ -107,16 +107,14 @@ def train(network: nn.Module, data: Data, **settings: Unpack[Settings]) -> nn.Mo
 
     def step(batch: Batch) -> Tensor:
         loss = loss_and_gradient(twin, batch, recipe, gradient)
-        gradient.add_(weights, alpha=recipe.weight_decay)
+        add_decay(twin, weights, recipe.weight_decay, gradient)
         return loss
 
     descend(weights, gradient, step, data, recipe)
     return freed(twin)
 
 
-def loss_and_gradient(
-    network: nn.Module, batch: Batch, recipe: Recipe, gradient: Tensor
-) -> Tensor:
+def loss_and_gradient(network: nn.Module, batch: Batch, recipe: Recipe, gradient: Tensor) -> Tensor:
     """Loss of a batch; overwrite `gradient`, which the network was bound to, by its gradient."""
     inputs, labels = batch
     if inputs.ndim == 4:
@@ -124,8 +122,16 @@ def loss_and_gradient(
     gradient.zero_()
     with torch.autocast(inputs.device.type, torch.bfloat16, enabled=recipe.mixed_precision):
         loss = recipe.objective(network, inputs, labels)
-    loss.backward()
+    torch.autograd.backward(loss)
     return loss.detach()
+
+
+def add_decay(network: nn.Module, weights: Tensor, factor: float, gradient: Tensor) -> None:
+    """Add the L2 term's gradient; parameters that need no gradient get none, and stay."""
+    gradient.add_(weights, alpha=factor)
+    for parameter in network.parameters():
+        if not parameter.requires_grad and parameter.grad is not None:
+            parameter.grad.zero_()
 
 
 def freed(network: nn.Module) -> nn.Module:

@@ -1,0 +1,45 @@
+"""The application: commands by name, and one clear line for whatever a user got wrong."""
+
+import sys
+
+import typer
+
+from . import commands
+
+app = typer.Typer(
+    name="basinbridge",
+    help="Join independently trained neural networks: align them, learn a low-loss curve between.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+for command in (
+    commands.demo,
+    commands.train,
+    commands.discover,
+    commands.align,
+    commands.connect,
+    commands.evaluate,
+    commands.report,
+):
+    app.command()(command)
+
+
+@app.callback()
+def main() -> None:
+    """Start with `basinbridge demo --out demo`; every command has its own --help."""
+
+
+def run() -> None:
+    """Run the command line; input that cannot be used gives one line and exit status 2."""
+    from ..errors import InputError
+
+    try:
+        app()
+    except InputError as error:
+        line = " ".join(str(error).split())
+        print(f"basinbridge: {line}", file=sys.stderr)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        print("basinbridge: interrupted; nothing was written", file=sys.stderr)
+        sys.exit(130)

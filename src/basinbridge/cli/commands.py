@@ -1,0 +1,180 @@
+"""The commands. Torch is imported inside them, so that `--help` answers at once."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from . import options
+from .progress import Bars
+
+
+def demo(
+    out: options.Out,
+    pairs: Annotated[int, typer.Option(min=1, help="How many pairs of networks.")] = 1,
+    seed: options.Seed = 0,
+    epochs: options.Epochs = 20,
+    curve_epochs: Annotated[int, typer.Option(min=0, help="Epochs for each curve.")] = 5,
+    threads: options.Threads = None,
+) -> None:
+    """Join pairs of small networks on handwritten digits: table, report.json, curve.png."""
+    from ..experiments.demo import run_demo
+    from ..experiments.pair import PairSettings
+    from .work import prepare, show_report
+
+    prepare("cpu", threads)
+    settings = PairSettings(epochs=epochs, curve_epochs=curve_epochs)
+    with Bars() as bars:
+        found = run_demo(pairs, seed, settings, watch=bars)
+    show_report(found, out)
+
+
+def train(
+    model: options.Model,
+    dataset: options.Dataset,
+    out: options.Out,
+    epochs: options.Epochs = 20,
+    learning_rate: options.LearningRate = 0.1,
+    batch_size: options.BatchSize = 128,
+    weight_decay: options.WeightDecay = 5e-4,
+    schedule: options.Schedule = options.ScheduleName.cosine,
+    augment: options.Augment = True,
+    mixed_precision: options.MixedPrecision = False,
+    seed: options.Seed = 0,
+    device: options.Device = "cpu",
+    threads: options.Threads = None,
+    data_root: options.DataRoot = None,
+    force: options.Force = False,
+) -> None:
+    """Train a network from scratch and write its state (safetensors)."""
+    from .work import Training, refuse_to_overwrite, setting, train_endpoint
+
+    refuse_to_overwrite(out, force)
+    work = setting(model, dataset, data_root, device, threads, seed)
+    chosen = Training(
+        epochs, learning_rate, batch_size, weight_decay, schedule.value, augment, mixed_precision
+    )
+    with Bars() as bars:
+        score = train_endpoint(work, chosen, out, watch=bars)
+    print(f"{out}: test accuracy {100 * score.accuracy:.2f} %, loss {score.loss:.4f} nats")
+
+
+def discover(
+    model: options.Model,
+    dataset: options.Dataset,
+    out: Annotated[Path | None, typer.Option(help="Write the groups as JSON.")] = None,
+    data_root: options.DataRoot = None,
+    force: options.Force = False,
+) -> None:
+    """Show which renumberings of its neurons leave a network's function unchanged."""
+    from .work import refuse_to_overwrite, setting, show_symmetry
+
+    refuse_to_overwrite(out, force)
+    show_symmetry(setting(model, dataset, data_root, "cpu", None, 0), out)
+
+
+def align(
+    start: Annotated[Path, typer.Argument(help="State of the network that stays as it is.")],
+    end: Annotated[Path, typer.Argument(help="State of the network to renumber.")],
+    model: options.Model,
+    dataset: options.Dataset,
+    out: options.Out,
+    aligned: Annotated[Path | None, typer.Option(help="Also write END renumbered.")] = None,
+    images: Annotated[int, typer.Option(min=2, help="Training images to compare on.")] = 10_000,
+    method: Annotated[
+        options.MethodName, typer.Option(help="What makes neurons alike.")
+    ] = options.MethodName.correlation,
+    activations: Annotated[
+        options.ActivationName, typer.Option(help="Behind or before the nonlinearity.")
+    ] = options.ActivationName.post,
+    seed: options.Seed = 0,
+    device: options.Device = "cpu",
+    threads: options.Threads = None,
+    data_root: options.DataRoot = None,
+    force: options.Force = False,
+) -> None:
+    """Find the renumbering of END that fits START best, and write it (safetensors)."""
+    from .work import align_states, refuse_to_overwrite, setting
+
+    refuse_to_overwrite(out, force)
+    refuse_to_overwrite(aligned, force)
+    work = setting(model, dataset, data_root, device, threads, seed)
+    align_states(work, start, end, out, aligned, images, method.value, activations.value)
+    print(f"{out}: renumbering of {end}; pass it on with connect --match {out}")
+
+
+def connect(
+    start: Annotated[Path, typer.Argument(help="State of one network.")],
+    end: Annotated[Path, typer.Argument(help="State of the other.")],
+    model: options.Model,
+    dataset: options.Dataset,
+    out: options.Out,
+    match: Annotated[
+        Path | None, typer.Option(help="Renumber END by this result of `align` first.")
+    ] = None,
+    curve: Annotated[
+        options.CurveName, typer.Option(help="Kind of curve.")
+    ] = options.CurveName.bezier,
+    bends: Annotated[int, typer.Option(min=1, help="Control points between the ends.")] = 1,
+    epochs: options.Epochs = 20,
+    learning_rate: options.LearningRate = 0.01,
+    batch_size: options.BatchSize = 128,
+    weight_decay: options.WeightDecay = 5e-4,
+    schedule: options.Schedule = options.ScheduleName.cosine,
+    augment: options.Augment = True,
+    mixed_precision: options.MixedPrecision = False,
+    seed: options.Seed = 0,
+    device: options.Device = "cpu",
+    threads: options.Threads = None,
+    data_root: options.DataRoot = None,
+    force: options.Force = False,
+) -> None:
+    """Learn a low-loss curve from START to END and write it (safetensors)."""
+    from .work import Training, fit_curve, refuse_to_overwrite, setting
+
+    refuse_to_overwrite(out, force)
+    work = setting(model, dataset, data_root, device, threads, seed)
+    chosen = Training(
+        epochs, learning_rate, batch_size, weight_decay, schedule.value, augment, mixed_precision
+    )
+    with Bars() as bars:
+        fit_curve(work, (start, end), match, curve.value, bends, chosen, out, watch=bars)
+    print(f"{out}: {curve.value} curve; see it with evaluate {out}")
+
+
+def evaluate(
+    curves: Annotated[list[Path], typer.Argument(help="Results of `connect`, one pair's.")],
+    model: options.Model,
+    dataset: options.Dataset,
+    out: Annotated[Path, typer.Option(help="Folder for report.json and curve.png.")],
+    points: Annotated[int, typer.Option(min=2, help="Equally spaced t, ends included.")] = 61,
+    lines: Annotated[bool, typer.Option(help="Also the straight line below every curve.")] = True,
+    batchnorm_images: options.BatchnormImages = 2_000,
+    seed: options.Seed = 0,
+    device: options.Device = "cpu",
+    threads: options.Threads = None,
+    data_root: options.DataRoot = None,
+    force: options.Force = False,
+) -> None:
+    """Loss and accuracy along curves: table, report.json, curve.png."""
+    from .work import evaluate_curves, refuse_to_overwrite, setting, show_report
+
+    refuse_to_overwrite(out / "report.json", force)
+    work = setting(model, dataset, data_root, device, threads, seed)
+    with Bars() as bars:
+        found = evaluate_curves(work, curves, points, lines, batchnorm_images, watch=bars)
+    show_report(found, out)
+
+
+def report(
+    folder: Annotated[Path, typer.Argument(help="A folder that holds report.json.")],
+) -> None:
+    """Draw table and picture again from a report.json, computing nothing."""
+    from ..report.figures import draw_paths
+    from ..report.load import read_report
+    from ..report.tables import print_table
+
+    found = read_report(folder)
+    print_table(found)
+    where = folder if folder.is_dir() else folder.parent
+    draw_paths(found, where / "curve.png")

@@ -1,0 +1,76 @@
+"""Options that several commands share, each stated once."""
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+Model = Annotated[
+    str,
+    typer.Option(
+        help="One of ours (TinyTen, ResNet32, GoogLeNet, DigitsNet) or package.module:factory."
+    ),
+]
+Dataset = Annotated[
+    str,
+    typer.Option(
+        help="digits, cifar10, cifar100, tiny-imagenet, a folder, or owner/name on the Hub."
+    ),
+]
+DataRoot = Annotated[
+    Path | None,
+    typer.Option(help="Folder with local copies of data sets.", envvar="BASINBRIDGE_DATA"),
+]
+Out = Annotated[Path, typer.Option(help="Where to write the result.")]
+Force = Annotated[bool, typer.Option("--force", help="Replace a result that is there already.")]
+Seed = Annotated[int, typer.Option(help="Seed of every random choice.")]
+Device = Annotated[str, typer.Option(help="cpu, cuda, cuda:1, ...")]
+Threads = Annotated[
+    int | None, typer.Option(min=1, help="CPU threads; as many as there are cores if left out.")
+]
+Epochs = Annotated[int, typer.Option(min=0, help="Passes over the training data.")]
+LearningRate = Annotated[float, typer.Option(help="The largest learning rate.")]
+BatchSize = Annotated[int, typer.Option(min=1, help="Images in a training batch.")]
+WeightDecay = Annotated[float, typer.Option(min=0, help="Factor of the L2 term.")]
+Augment = Annotated[bool, typer.Option(help="The paper's augmentation for the data set.")]
+MixedPrecision = Annotated[
+    bool, typer.Option("--mixed-precision", help="Forward passes in bfloat16.")
+]
+BatchnormImages = Annotated[
+    int, typer.Option(min=1, help="Training images that give each point's batch-norm statistics.")
+]
+
+
+class ScheduleName(StrEnum):
+    """How the learning rate falls."""
+
+    cosine = "cosine"
+    halving = "halving"
+
+
+class CurveName(StrEnum):
+    """Kinds of curves."""
+
+    bezier = "bezier"
+    polychain = "polychain"
+
+
+class MethodName(StrEnum):
+    """How neurons are compared."""
+
+    correlation = "correlation"
+    l2 = "l2"
+
+
+class ActivationName(StrEnum):
+    """Where neurons are compared: behind their nonlinearity or before it."""
+
+    post = "post"
+    pre = "pre"
+
+
+Schedule = Annotated[
+    ScheduleName,
+    typer.Option(help="cosine with warm-up, or half as much every 20 epochs (the paper's)."),
+]

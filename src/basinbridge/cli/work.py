@@ -1,0 +1,297 @@
+"""What the commands do, between options and the library."""
+
+import json
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ..align.match import Method
+from ..align.match import align as align_networks
+from ..curve.files import load_curve, save_curve
+from ..curve.fit import fit
+from ..curve.paths import Bezier, Curve, Linear, PolyChain
+from ..data.augment import augmentation
+from ..data.batches import ImageData
+from ..data.datasets import load
+from ..errors import InputError
+from ..evaluate.along import Score, evaluate, prepared, score
+from ..experiments.pair import Watch, endpoints_of, path_entry, report_of
+from ..experiments.provenance import describe_data, describe_device, versions
+from ..models.load import build
+from ..report.figures import draw_paths
+from ..report.load import write_report
+from ..report.tables import print_table
+from ..state import check_states, load_state, replacing, save_state
+from ..symmetry.discover import discover
+from ..symmetry.groups import Symmetry
+from ..symmetry.permutation import Permutation, permute, tensor_indices
+from ..train.loop import Settings, cosine, halving, train
+from ..train.objective import logits_of
+
+SCHEDULES = {"cosine": cosine, "halving": halving}
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What a command works on: an architecture, data, a device and a seed."""
+
+    model: str
+    network: nn.Module
+    train_data: ImageData
+    test_data: ImageData
+    device: torch.device
+    seed: int
+
+    def example(self) -> Tensor:
+        """Two training images as the network sees them."""
+        images = self.train_data.images[:2]
+        return self.train_data.normalised(self.train_data.scaled(images)).to(self.device)
+
+    def network_with(self, path: Path) -> nn.Module:
+        """The architecture with the state in a file."""
+        state = load_state(path)
+        check_states(self.network.state_dict(), state, f"the model {self.model}", str(path))
+        self.network.load_state_dict(state)
+        return _copy(self.network)
+
+
+@dataclass(frozen=True)
+class Training:
+    """The options of a training."""
+
+    epochs: int
+    learning_rate: float
+    batch_size: int
+    weight_decay: float
+    schedule: str
+    augment: bool
+    mixed_precision: bool
+
+    def settings(self, work: Setting, watch: Watch, stage: str) -> Settings:
+        """As keyword arguments of `train` and `fit`."""
+        return {
+            "epochs": self.epochs,
+            "learning_rate": self.learning_rate,
+            "batch_size": self.batch_size,
+            "weight_decay": self.weight_decay,
+            "schedule": SCHEDULES[self.schedule],
+            "augmentation": augmentation(work.train_data.name) if self.augment else None,
+            "mixed_precision": self.mixed_precision,
+            "seed": work.seed,
+            "progress": lambda epoch, epochs, loss: watch(
+                f"{stage} (loss {loss:.3f})", epoch, epochs
+            ),
+        }
+
+
+def prepare(device: str, threads: int | None) -> torch.device:
+    """Set the number of threads and check the device."""
+    if threads is not None:
+        torch.set_num_threads(threads)
+    try:
+        chosen = torch.device(device)
+        torch.empty(1, device=chosen)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).splitlines()[0]
+        raise InputError(f"device {device!r} cannot be used: {reason}") from error
+    return chosen
+
+
+def setting(
+    model: str, dataset: str, data_root: Path | None, device: str, threads: int | None, seed: int
+) -> Setting:
+    """Load the data, build the network, and check that they fit each other."""
+    chosen = prepare(device, threads)
+    train_data = load(dataset, "train", root=data_root).to(chosen)
+    test_data = load(dataset, "test", root=data_root).to(chosen)
+    torch.manual_seed(seed)
+    network = build(model, train_data.num_classes).to(chosen)
+    work = Setting(model, network, train_data, test_data, chosen, seed)
+    with torch.no_grad():
+        try:
+            outputs = logits_of(_copy(network).eval()(work.example()))[0]
+        except RuntimeError as error:
+            reason = str(error).splitlines()[0]
+            raise InputError(
+                f"model {model!r} does not take the images of {dataset!r} "
+                f"({list(work.example().shape[1:])}): {reason}"
+            ) from error
+    if outputs.shape[-1] != train_data.num_classes:
+        raise InputError(
+            f"model {model!r} tells {outputs.shape[-1]} classes apart, "
+            f"data set {dataset!r} has {train_data.num_classes}"
+        )
+    return work
+
+
+def _copy(network: nn.Module) -> nn.Module:
+    import copy
+
+    return copy.deepcopy(network)
+
+
+def refuse_to_overwrite(path: Path | None, force: bool) -> None:
+    """Raise `InputError` if a result is there already, before any work is done."""
+    if path is not None and path.exists() and not force:
+        raise InputError(f"{path}: exists already; choose another name or add --force")
+
+
+def train_endpoint(work: Setting, chosen: Training, out: Path, *, watch: Watch) -> Score:
+    """Train the network, write its state, and score it on the test data."""
+    stage = f"training {work.model.rpartition(':')[2]}"
+    trained = train(work.network, work.train_data, **chosen.settings(work, watch, stage))
+    record = {"model": work.model, "dataset": work.train_data.name, "seed": work.seed}
+    save_state(trained.state_dict(), out, record=json.dumps({**record, **asdict(chosen)}))
+    return score(trained, prepared(work.test_data, 500, work.device))
+
+
+def show_symmetry(work: Setting, out: Path | None) -> None:
+    """Print the groups of the network, and write them if a file is named."""
+    symmetry = discover(work.network, work.example())
+    print(symmetry)
+    if out is not None:
+        groups = {
+            name: {
+                "size": group.size,
+                "shape": list(group.shape),
+                "parent": group.parent,
+                "tensors": [list(tensor) for tensor in group.tensors],
+            }
+            for name, group in symmetry.groups.items()
+        }
+        content = {"groups": groups, "parameter_share": symmetry.parameter_share}
+        with replacing(out) as draft:
+            draft.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+
+
+def align_states(
+    work: Setting,
+    start: Path,
+    end: Path,
+    out: Path,
+    aligned: Path | None,
+    images: int,
+    method: Method,
+    activations: Any,  # noqa: ANN401 - one of the literals of `align`
+) -> None:
+    """Align two states and write the permutation, and the renumbered state if asked for."""
+    net_a, net_b = work.network_with(start), work.network_with(end)
+    data = work.train_data.subset(min(images, len(work.train_data)), work.seed)
+    symmetry = discover(net_a, work.example())
+    found = align_networks(net_a, net_b, data, symmetry, method=method, activations=activations)
+    record = {"model": work.model, "dataset": work.train_data.name, "images": len(data)}
+    record |= {"method": method, "activations": activations, "seed": work.seed}
+    save_state(found, out, kind="permutation", record=json.dumps(record))
+    if aligned is not None:
+        save_state(permute(net_b, symmetry, found).state_dict(), aligned)
+
+
+def _load_match(path: Path, symmetry: Symmetry) -> Permutation:
+    found = load_state(path)
+    try:
+        tensor_indices(symmetry, found)
+    except InputError as error:
+        raise InputError(f"{path}: not a renumbering of this network: {error}") from error
+    return found
+
+
+def fit_curve(
+    work: Setting,
+    ends: tuple[Path, Path],
+    match: Path | None,
+    kind: str,
+    bends: int,
+    chosen: Training,
+    out: Path,
+    *,
+    watch: Watch,
+) -> None:
+    """Fit a curve between two states, the second renumbered by a match, and write it."""
+    start, end = (work.network_with(path) for path in ends)
+    if match is not None:
+        symmetry = discover(start, work.example())
+        end = permute(end, symmetry, _load_match(match, symmetry))
+    curve: Curve = (
+        Bezier.between(start, end, degree=bends + 1)
+        if kind == "bezier"
+        else PolyChain.between(start, end, bends=bends)
+    )
+    began = time.perf_counter()
+    curve = fit(curve, work.train_data, **chosen.settings(work, watch, "fitting the curve"))
+    record = {
+        "aligned": match is not None,
+        "model": work.model,
+        "dataset": work.train_data.name,
+        "seed": work.seed,
+        "seconds": round(time.perf_counter() - began, 2),
+        **asdict(chosen),
+    }
+    save_curve(curve, out, record)
+
+
+def evaluate_curves(
+    work: Setting,
+    files: Sequence[Path],
+    points: int,
+    lines: bool,
+    batchnorm_images: int,
+    *,
+    watch: Watch,
+) -> dict[str, Any]:
+    """A report of one pair from the curves in files, and of the lines below them."""
+    paths: dict[str, Curve] = {}
+    records = []
+    for file in files:
+        curve, record = load_curve(file, work.network)
+        name = "aligned" if record.get("aligned") else "unaligned"
+        if f"curve_{name}" in paths:
+            raise InputError(f"{file}: a second {name} curve; a report holds one of each")
+        if lines:
+            paths[f"linear_{name}"] = Linear.between(curve.network_at(0), curve.state_at(1))
+        paths[f"curve_{name}"] = curve
+        records.append(record)
+    began = time.perf_counter()
+    entries = {
+        name: path_entry(
+            evaluate(
+                curve,
+                work.test_data,
+                batchnorm_data=work.train_data,
+                points=points,
+                batchnorm_images=batchnorm_images,
+                progress=lambda done, total, name=name: watch(f"evaluating {name}", done, total),  # type: ignore[misc]
+            )
+        )
+        for name, curve in paths.items()
+    }
+    pair = {
+        "seeds": [work.seed],
+        "endpoints": endpoints_of(next(iter(entries.values()))),
+        **entries,
+        "seconds": {"evaluate": round(time.perf_counter() - began, 2)},
+    }
+    settings = {
+        "dataset": work.train_data.name,
+        "model": work.model,
+        "device": describe_device(work.device),
+        "curve_epochs": records[0].get("epochs"),
+        "curve_learning_rate": records[0].get("learning_rate"),
+        "batch_size": records[0].get("batch_size"),
+        "points": points,
+        "batchnorm_images": min(batchnorm_images, len(work.train_data)),
+        "curves": records,
+    }
+    return report_of([pair], settings, versions(), describe_data(work.train_data, work.test_data))
+
+
+def show_report(report: dict[str, Any], folder: Path) -> None:
+    """Print the table, write report.json and curve.png."""
+    write_report(report, folder)
+    draw_paths(report, folder / "curve.png")
+    print_table(report)
+    print(f"wrote {folder / 'report.json'} and {folder / 'curve.png'}")

@@ -1,0 +1,82 @@
+"""Curves in files: one safetensors file with every control point's tensors by name."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from torch import nn
+
+from ..errors import InputError
+from ..state import check_finite, check_states, save_state
+from .paths import Bezier, Curve, Linear, PolyChain
+
+KINDS: dict[str, type[Curve]] = {kind.name: kind for kind in (Bezier, PolyChain, Linear)}
+
+
+def save_curve(curve: Curve, path: Path | str, record: Mapping[str, Any]) -> None:
+    """Write a curve; `record` says what made it and comes back from `load_curve`.
+
+    Tensor `i/name` is the tensor `name` of control point i, 0 being the start.
+    """
+    tensors = {}
+    for place, point in enumerate(curve.points):
+        for name, tensor in curve.layout.views(point).items():
+            tensors[f"{place}/{name}"] = tensor
+    state = curve.network.state_dict()
+    rest = {f"0/{name}": tensor for name, tensor in state.items() if f"0/{name}" not in tensors}
+    save_state(
+        {**tensors, **rest},
+        path,
+        kind=curve.name,
+        movable=json.dumps(curve.movable),
+        record=json.dumps(dict(record)),
+    )
+
+
+def load_curve(path: Path | str, network: nn.Module) -> tuple[Curve, dict[str, Any]]:
+    """Read a curve through networks of `network`'s architecture, and its record.
+
+    Raises `InputError` if the file is not a curve or one of another architecture.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise InputError(f"{path}: no such file")
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except (SafetensorError, OSError, ValueError) as error:
+        raise InputError(f"{path}: not a readable safetensors file ({error})") from error
+    if metadata.get("kind") not in KINDS or "movable" not in metadata:
+        raise InputError(f"{path}: not a curve; make one with `basinbridge connect`")
+    check_finite(tensors, str(path))
+    states: dict[int, dict[str, torch.Tensor]] = {}
+    for name, tensor in tensors.items():
+        place, _, inner = name.partition("/")
+        if not place.isdigit():
+            raise InputError(f"{path}: tensor {name!r} belongs to no control point")
+        states.setdefault(int(place), {})[inner] = tensor
+    if sorted(states) != list(range(len(states))) or len(states) < 2:
+        raise InputError(f"{path}: control points are missing")
+    try:
+        movable = tuple(int(place) for place in json.loads(metadata["movable"]))
+        record = dict(json.loads(metadata.get("record", "{}")))
+    except (ValueError, TypeError) as error:
+        raise InputError(f"{path}: its header is broken ({error})") from error
+    check_states(network.state_dict(), states[0], "the model", str(path))
+    kind = KINDS[metadata["kind"]]
+    line = Linear.between(network, states[0])
+    for place, state in states.items():
+        expected = {name: states[0][name] for name in line.layout.shapes}
+        check_states(
+            expected,
+            {n: state[n] for n in state if n in expected},
+            "the model",
+            f"{path}, control point {place}",
+        )
+    line.network.load_state_dict(states[0])
+    points = torch.stack([line.layout.flatten(states[place]) for place in range(len(states))])
+    return kind(line.network, points, movable), record
