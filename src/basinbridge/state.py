@@ -5,12 +5,14 @@ A *state* is what `module.state_dict()` returns: parameters and buffers by name.
 """
 
 import copy
+import json
 import os
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -203,6 +205,16 @@ def load_state(path: Path | str) -> State:
             raise InputError(f"{path}: not a readable safetensors file ({error})") from error
     check_finite(state, str(path))
     return state
+
+
+def load_record(path: Path | str) -> dict[str, Any]:
+    """What a command noted in a file's header about its making; empty where there is nothing."""
+    try:
+        with safe_open(path, framework="pt") as file:
+            record = json.loads((file.metadata() or {}).get("record", "{}"))
+    except (SafetensorError, OSError, ValueError):
+        return {}
+    return record if isinstance(record, dict) else {}
 
 
 def check_finite(state: Mapping[str, Tensor], owner: str) -> None:

@@ -29,6 +29,7 @@ class Moments:
     """
 
     count: int = 0
+    precision: float = 0.0
     shifts: tuple[Tensor, Tensor] | None = None
     sums: list[Tensor] = field(default_factory=list)
     squares: list[Tensor] = field(default_factory=list)
@@ -37,6 +38,7 @@ class Moments:
     def update(self, one: Tensor, other: Tensor) -> None:
         """Add samples, each given as (samples, channels)."""
         if self.shifts is None:
+            self.precision = torch.finfo(one.dtype).eps
             self.shifts = (one.mean(0), other.mean(0))
             self.sums = [torch.zeros_like(one[0], dtype=torch.float64) for _ in range(2)]
             self.squares = [torch.zeros_like(one[0], dtype=torch.float64) for _ in range(2)]
@@ -60,20 +62,30 @@ class Moments:
         return self.cross / self.count - torch.outer(*means), variances[0], variances[1]
 
     def correlation(self) -> Tensor:
-        """Pearson correlation of each channel with each, eq. (3); 0 for a constant channel."""
-        covariance, one, other = self.covariance()
-        scale = torch.outer(one.sqrt(), other.sqrt())
-        floor = 1e-12 * float(scale.max().clamp_min(1e-300))
-        return torch.where(scale > floor, covariance / scale.clamp_min(floor), 0.0).clamp(-1, 1)
+        """Pearson correlation of each channel with each, eq. (3); 0 for a constant channel.
+
+        A channel counts as constant if it deviates from its mean by no more than rounding does.
+        """
+        covariance, *variances = self.covariance()
+        deviations = [
+            torch.where(variance.sqrt() <= 4 * self.precision * mean.abs(), 0.0, variance.sqrt())
+            for variance, mean in zip(variances, self.means(), strict=True)
+        ]
+        scale = torch.outer(*deviations)
+        return torch.where(scale == 0, 0.0, covariance / scale).clamp(-1, 1)
+
+    def means(self) -> list[Tensor]:
+        """The mean of every channel, of either side."""
+        assert self.shifts is not None
+        return [
+            shift.double() + total / self.count
+            for shift, total in zip(self.shifts, self.sums, strict=True)
+        ]
 
     def squared_distance(self) -> Tensor:
         """Mean squared difference of each channel and each (the cost of the L2 alignment)."""
         covariance, one, other = self.covariance()
-        assert self.shifts is not None
-        means = [
-            shift.double() + total / self.count
-            for shift, total in zip(self.shifts, self.sums, strict=True)
-        ]
+        means = self.means()
         apart = (means[0][:, None] - means[1][None, :]).square()
         return one[:, None] + other[None, :] - 2 * covariance + apart
 

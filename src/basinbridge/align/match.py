@@ -1,18 +1,20 @@
 """Algorithm 1: the permutation of network B that fits network A, from activations."""
 
 from collections.abc import Mapping
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
 from scipy.optimize import linear_sum_assignment
 from torch import Tensor, nn
 
 from ..data.batches import Data
+from ..errors import InputError
 from ..symmetry.groups import Group, Site, Symmetry
 from ..symmetry.permutation import Permutation, identity_permutation
 from .activations import Moments, gather
 
 Method = Literal["correlation", "l2"]
+Activations = Literal["post", "pre"]
 
 
 def align(
@@ -22,7 +24,7 @@ def align(
     symmetry: Symmetry,
     *,
     method: Method = "correlation",
-    activations: Literal["post", "pre"] = "post",
+    activations: Activations = "post",
     batch_size: int = 250,
 ) -> Permutation:
     """The permutation of `net_b` under which its neurons match those of `net_a` best.
@@ -44,6 +46,11 @@ def align(
     >>> bool((bb.permute(other, symmetry, match)[0].weight == net[0].weight).all())
     True
     """
+    if method not in get_args(Method) or activations not in get_args(Activations):
+        raise InputError(
+            f"method {method!r}, activations {activations!r}: methods are "
+            f"{', '.join(get_args(Method))}; activations are {', '.join(get_args(Activations))}"
+        )
     moments = gather(net_a, net_b, data, symmetry, kind=activations, batch_size=batch_size)
     scores = {
         name: _scores(symmetry.groups[name], entries, method) for name, entries in moments.items()
@@ -60,6 +67,8 @@ def _scores(group: Group, entries: list[tuple[Site, Moments]], method: Method) -
     if not parts:
         return None
     total = torch.stack(parts).sum(0).cpu()
+    if not bool(torch.isfinite(total).all()):
+        raise InputError(f"group {group.name!r}: a network's activations hold a NaN or an infinity")
     return total.reshape(*group.shape, *group.shape)
 
 

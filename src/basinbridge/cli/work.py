@@ -26,7 +26,7 @@ from ..models.load import build
 from ..report.figures import draw_paths
 from ..report.load import write_report
 from ..report.tables import print_table
-from ..state import check_states, load_state, replacing, save_state
+from ..state import check_states, load_record, load_state, replacing, save_state
 from ..symmetry.discover import discover
 from ..symmetry.groups import Symmetry
 from ..symmetry.permutation import Permutation, permute, tensor_indices
@@ -51,6 +51,18 @@ class Setting:
         """Two training images as the network sees them."""
         images = self.train_data.images[:2]
         return self.train_data.normalised(self.train_data.scaled(images)).to(self.device)
+
+    def record(self, began: float, **more: object) -> dict[str, Any]:
+        """What made a result, for its header; `began` is when, by the performance counter."""
+        return {
+            "model": self.model,
+            "dataset": self.train_data.name,
+            "seed": self.seed,
+            "seconds": round(time.perf_counter() - began, 2),
+            "versions": versions(),
+            "device": describe_device(self.device),
+            **more,
+        }
 
     def network_with(self, path: Path) -> nn.Module:
         """The architecture with the state in a file."""
@@ -144,9 +156,10 @@ def refuse_to_overwrite(path: Path | None, force: bool) -> None:
 def train_endpoint(work: Setting, chosen: Training, out: Path, *, watch: Watch) -> Score:
     """Train the network, write its state, and score it on the test data."""
     stage = f"training {work.model.rpartition(':')[2]}"
+    began = time.perf_counter()
     trained = train(work.network, work.train_data, **chosen.settings(work, watch, stage))
-    record = {"model": work.model, "dataset": work.train_data.name, "seed": work.seed}
-    save_state(trained.state_dict(), out, record=json.dumps({**record, **asdict(chosen)}))
+    record = work.record(began, **asdict(chosen))
+    save_state(trained.state_dict(), out, record=json.dumps(record))
     return score(trained, prepared(work.test_data, 500, work.device))
 
 
@@ -182,10 +195,10 @@ def align_states(
     """Align two states and write the permutation, and the renumbered state if asked for."""
     net_a, net_b = work.network_with(start), work.network_with(end)
     data = work.train_data.subset(min(images, len(work.train_data)), work.seed)
+    began = time.perf_counter()
     symmetry = discover(net_a, work.example())
     found = align_networks(net_a, net_b, data, symmetry, method=method, activations=activations)
-    record = {"model": work.model, "dataset": work.train_data.name, "images": len(data)}
-    record |= {"method": method, "activations": activations, "seed": work.seed}
+    record = work.record(began, images=len(data), method=method, activations=activations)
     save_state(found, out, kind="permutation", record=json.dumps(record))
     if aligned is not None:
         save_state(permute(net_b, symmetry, found).state_dict(), aligned)
@@ -223,14 +236,14 @@ def fit_curve(
     )
     began = time.perf_counter()
     curve = fit(curve, work.train_data, **chosen.settings(work, watch, "fitting the curve"))
-    record = {
-        "aligned": match is not None,
-        "model": work.model,
-        "dataset": work.train_data.name,
-        "seed": work.seed,
-        "seconds": round(time.perf_counter() - began, 2),
+    record = work.record(
+        began,
         **asdict(chosen),
-    }
+        aligned=match is not None,
+        start=load_record(ends[0]),
+        end=load_record(ends[1]),
+        match=None if match is None else load_record(match),
+    )
     save_curve(curve, out, record)
 
 
@@ -270,15 +283,17 @@ def evaluate_curves(
         for name, curve in paths.items()
     }
     pair = {
-        "seeds": [work.seed],
+        "seeds": [records[0].get(end, {}).get("seed", -1) for end in ("start", "end")],
         "endpoints": endpoints_of(next(iter(entries.values()))),
         **entries,
-        "seconds": {"evaluate": round(time.perf_counter() - began, 2)},
+        "seconds": _seconds(records, time.perf_counter() - began),
     }
     settings = {
         "dataset": work.train_data.name,
         "model": work.model,
         "device": describe_device(work.device),
+        "epochs": records[0].get("start", {}).get("epochs"),
+        "learning_rate": records[0].get("start", {}).get("learning_rate"),
         "curve_epochs": records[0].get("epochs"),
         "curve_learning_rate": records[0].get("learning_rate"),
         "batch_size": records[0].get("batch_size"),
@@ -287,6 +302,19 @@ def evaluate_curves(
         "curves": records,
     }
     return report_of([pair], settings, versions(), describe_data(work.train_data, work.test_data))
+
+
+def _seconds(records: Sequence[dict[str, Any]], evaluating: float) -> dict[str, float]:
+    """Seconds of every stage that the curves' records know of."""
+    seconds: dict[str, float] = {}
+    for record in records:
+        for end in ("start", "end"):
+            if "seconds" in record.get(end, {}):
+                seconds[f"train_{end}"] = record[end]["seconds"]
+        if record.get("match"):
+            seconds["align"] = record["match"]["seconds"]
+        seconds[f"fit_{'aligned' if record.get('aligned') else 'unaligned'}"] = record["seconds"]
+    return {**seconds, "evaluate": round(evaluating, 2)}
 
 
 def show_report(report: dict[str, Any], folder: Path) -> None:

@@ -5,8 +5,9 @@ r(t) = sum_i c_i(t) theta_i, and the kinds of curves differ in the c_i alone.
 """
 
 import copy
+import itertools
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import ClassVar, Self
 
@@ -66,11 +67,28 @@ class Curve:
         return twin
 
     def speed(self, t: float, step: float = 1e-4) -> float:
-        """Length of r'(t), for integrals over arc length."""
+        """Length of r'(t), by central differences; buffers do not count."""
         low, high = max(t - step, 0.0), min(t + step, 1.0)
         change = (self.coefficients(high) - self.coefficients(low)) / (high - low)
         parameters = self.points[:, : self.layout.parameters].double()
         return float((parameters.T @ change.to(parameters)).norm())
+
+    def arc_length(self, times: Sequence[float], pieces: int = 8) -> list[float]:
+        """Length of the curve from the first of `times` (ascending) up to each of them.
+
+        Buffers do not count. Sums the chords between `pieces` + 1 points from one time to the next.
+        """
+        parameters = self.points[:, : self.layout.parameters].double()
+        offsets = parameters - parameters[0]
+        products = (offsets @ offsets.T).cpu()
+        length, lengths = 0.0, [0.0]
+        for early, late in itertools.pairwise(times):
+            between = torch.linspace(early, late, pieces + 1, dtype=torch.float64).tolist()
+            steps = torch.stack([self.coefficients(t) for t in between]).diff(dim=0)
+            squares = ((steps @ products) * steps).sum(1)
+            length += float(squares.clamp_min(0).sqrt().sum())
+            lengths.append(length)
+        return lengths
 
     def with_points(self, points: Tensor) -> Self:
         """The same curve through other control points."""

@@ -128,7 +128,7 @@ def evaluate(
         t=tuple(times),
         loss=tuple(one.loss for one in scores),
         accuracy=tuple(one.accuracy for one in scores),
-        length=tuple(_arc_length(curve, times)),
+        length=_arc_length(curve, times),
         batchnorm_images=sum(len(labels) for _, labels in statistics),
     )
 
@@ -187,14 +187,7 @@ def score(network: nn.Module, batches: Sequence[Batch]) -> Score:
     return Score(float(loss) / count, float(correct) / count)
 
 
-def _arc_length(curve: Curve, times: Sequence[float]) -> list[float]:
-    """Length of the curve up to each t, as a share of the whole, by the trapezoidal rule."""
-    speeds = [curve.speed(t) for t in times]
-    steps = [
-        (later - earlier) * (one + other) / 2
-        for earlier, later, one, other in zip(
-            times[:-1], times[1:], speeds[:-1], speeds[1:], strict=True
-        )
-    ]
-    along = np.concatenate([[0.0], np.cumsum(steps)])
-    return [float(length) for length in (along / along[-1] if along[-1] > 0 else along)]
+def _arc_length(curve: Curve, times: Sequence[float]) -> tuple[float, ...]:
+    """Length of the curve up to each t, as a share of the whole."""
+    lengths = curve.arc_length(times)
+    return tuple(length / lengths[-1] for length in lengths) if lengths[-1] > 0 else tuple(lengths)

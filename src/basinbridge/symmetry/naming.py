@@ -151,18 +151,16 @@ def _sites(
                 continue
             for place, finder in enumerate(finders):
                 for dim, axis in enumerate(values[node.name].axes):
-                    places = None if axis is None else finder.places(solution.component[axis], dim)
-                    if places is None:
+                    if axis is None:
                         continue
                     source = node.all_input_nodes[0]
-                    if (
-                        kind == "post"
-                        and source.name in values
-                        and (number, source.name, "pre") not in seen[place]
-                    ):
-                        seen[place].add((number, source.name, "pre"))
-                        found[place].append(Site(number, source.name, dim, places, "pre"))
-                    found[place].append(Site(number, node.name, dim, places, kind))
+                    before = kind == "post" and source.name in values
+                    before = before and (number, source.name, "pre") not in seen[place]
+                    for places in finder.places(solution.component[axis], dim, kind == "written"):
+                        if before:
+                            seen[place].add((number, source.name, "pre"))
+                            found[place].append(Site(number, source.name, dim, places, "pre"))
+                        found[place].append(Site(number, node.name, dim, places, kind))
     return [_chosen(sites) for sites in found]
 
 
@@ -205,12 +203,19 @@ class _Finder:
             right = (member >= 0) & (row >= 0) & (member // self.shape[1] == row)
             self.direct[pairs.whole[right]] = member[right]
 
-    def places(self, axis: Atoms, dim: int) -> Atoms | None:
-        """Positions of all members on an axis that holds them and nothing else, else `None`."""
+    def places(self, axis: Atoms, dim: int, partly: bool) -> list[Atoms]:
+        """Positions of all members on an axis that holds them and nothing else.
+
+        Or, `partly`, on one that may hold others too, and the members several times: an attention's
+        packed projection writes queries, keys and values side by side. None of it: no positions.
+        """
         flat = axis.ravel()
-        if flat.size != axis.shape[dim] or flat.size != int(np.prod(self.shape)):
-            return None
+        size = int(np.prod(self.shape))
+        if flat.size != axis.shape[dim] or flat.size < size or (flat.size > size and not partly):
+            return []
         member = self.direct[flat]
-        if (member < 0).any() or np.unique(member).size != member.size:
-            return None
-        return np.argsort(member).reshape(self.shape)
+        copies = np.bincount(member[member >= 0], minlength=size)
+        if copies[0] == 0 or (copies != copies[0]).any():
+            return []
+        order = np.argsort(member, kind="stable")[flat.size - size * copies[0] :]
+        return [places.reshape(self.shape) for places in order.reshape(size, copies[0]).T]

@@ -40,6 +40,37 @@ def random_permutation(symmetry: Symmetry, seed: int = 0) -> Permutation:
     }
 
 
+def invert(symmetry: Symmetry, permutation: Permutation) -> Permutation:
+    """The permutation that undoes another.
+
+    >>> import basinbridge as bb
+    >>> net = nn.Sequential(nn.Linear(2, 3), nn.ReLU(), nn.Linear(3, 2))
+    >>> symmetry = bb.discover(net, torch.zeros(2, 2))
+    >>> invert(symmetry, {"0": torch.tensor([2, 0, 1])})["0"].tolist()
+    [1, 2, 0]
+    """
+    return {
+        name: places.ravel().argsort().reshape(places.shape) % places.shape[-1]
+        for name, places in _flat_places(symmetry, permutation).items()
+    }
+
+
+def compose(symmetry: Symmetry, first: Permutation, second: Permutation) -> Permutation:
+    """The permutation that does in one what `first` and then `second` do."""
+    before, after = _flat_places(symmetry, first), _flat_places(symmetry, second)
+    return {name: before[name].ravel()[places] % places.shape[-1] for name, places in after.items()}
+
+
+def _flat_places(symmetry: Symmetry, permutation: Permutation) -> Permutation:
+    """For each member the member that takes its place, both counted through all blocks."""
+    _sources(symmetry, permutation)
+    flat: Permutation = {}
+    for name, group in symmetry.groups.items():
+        rows = torch.zeros((), dtype=torch.long) if group.parent is None else flat[group.parent]
+        flat[name] = rows[..., None] * group.size + permutation[name].cpu().long()
+    return flat
+
+
 def permute(network: Network, symmetry: Symmetry, permutation: Permutation) -> Network:
     """The network (or state) with its neurons renumbered: the same function, other weights.
 
@@ -55,12 +86,31 @@ def permute(network: Network, symmetry: Symmetry, permutation: Permutation) -> N
     >>> bool((other[2].weight == net[2].weight[:, [2, 0, 1]]).all())
     True
     """
+    state = network.state_dict() if isinstance(network, nn.Module) else network
+    _check_fit(symmetry, state)
     indices = tensor_indices(symmetry, permutation)
     if isinstance(network, nn.Module):
         twin = copy.deepcopy(network)
         _permute_tensors(dict(twin.state_dict(keep_vars=True)), indices, in_place=True)
         return twin
     return _permute_tensors(dict(network), indices, in_place=False)
+
+
+def _check_fit(symmetry: Symmetry, state: Mapping[str, Tensor]) -> None:
+    """Raise `InputError` naming the first tensor of a state that the symmetry does not suit."""
+    floating = (name for name, tensor in state.items() if tensor.is_floating_point())
+    for name in (*symmetry.axes, *floating):
+        axes = symmetry.axes.get(name)
+        if (
+            axes is None
+            or name not in state
+            or state[name].ndim != len(axes)
+            or any(
+                axis is not None and axis.shape[dim] != state[name].shape[dim]
+                for dim, axis in enumerate(axes)
+            )
+        ):
+            raise InputError(f"the symmetry is not this network's: tensor {name!r} does not fit")
 
 
 def _permute_tensors(
@@ -71,8 +121,6 @@ def _permute_tensors(
         {name: tensor.detach().clone() for name, tensor in state.items()} if not in_place else state
     )
     for name, places in indices.items():
-        if name not in state or state[name].ndim != len(places):
-            raise InputError(f"the symmetry is not this network's: tensor {name!r} does not fit")
         tensor = state[name]
         if in_place and id(tensor) in done:
             continue

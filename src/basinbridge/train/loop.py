@@ -154,7 +154,7 @@ def descend(
     """Minimise: `step` writes the gradient of a batch, the optimiser changes `weights` in place.
 
     Returns the mean loss of every epoch, in nats. Raises `InputError` naming the epoch and the
-    learning rate if a loss is not finite.
+    learning rate if a loss or a weight is no longer finite.
     """
     generator = torch.Generator().manual_seed(recipe.seed)
     variable = nn.Parameter(weights, requires_grad=True)
@@ -186,10 +186,10 @@ def descend(
             count += 1
         expected = count
         history.append(float(total) / max(count, 1))
-        if not math.isfinite(history[-1]):
+        if not (math.isfinite(history[-1]) and bool(torch.isfinite(weights).all())):
             raise InputError(
-                f"training diverged in epoch {epoch + 1}: the loss is {history[-1]} at learning "
-                f"rate {rate:.3g}; try a smaller one"
+                f"training diverged in epoch {epoch + 1} at learning rate "
+                f"{recipe.learning_rate:.3g}: the loss is {history[-1]}; try a smaller rate"
             )
         if recipe.progress is not None:
             recipe.progress(epoch + 1, recipe.epochs, history[-1])
