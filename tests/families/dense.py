@@ -11,7 +11,9 @@ class _DenseLayer(nn.Module):
     def __init__(self, width, growth, inner):
         super().__init__()
         self.one = nn.Sequential(nn.BatchNorm2d(width), nn.ReLU(), nn.Conv2d(width, inner, 1))
-        self.two = nn.Sequential(nn.BatchNorm2d(inner), nn.ReLU(), nn.Conv2d(inner, growth, 3, 1, 1))
+        self.two = nn.Sequential(
+            nn.BatchNorm2d(inner), nn.ReLU(), nn.Conv2d(inner, growth, 3, 1, 1)
+        )
 
     def forward(self, features):
         return self.two(self.one(torch.cat(features, 1)))

@@ -22,7 +22,9 @@ def unet() -> Built:
             double = lambda width, out: nn.Sequential(conv(width, out), conv(out, out + 1))  # noqa: E731
             self.down = nn.ModuleList([double(3, 4), double(5, 6)])
             self.middle = double(7, 8)
-            self.up = nn.ModuleList([nn.ConvTranspose2d(9, 7, 2, 2), nn.ConvTranspose2d(8, 5, 2, 2)])
+            self.up = nn.ModuleList(
+                [nn.ConvTranspose2d(9, 7, 2, 2), nn.ConvTranspose2d(8, 5, 2, 2)]
+            )
             self.back = nn.ModuleList([double(14, 7), double(10, 5)])
             self.last = nn.Conv2d(6, 2, 1)
 
@@ -218,7 +220,11 @@ def diffusion_unet() -> Built:
         def __init__(self):
             super().__init__()
             self.time = nn.Sequential(nn.Linear(6, 10), nn.SiLU(), nn.Linear(10, 10))
-            self.first, self.one, self.two = nn.Conv2d(3, 8, 3, padding=1), Block(8, 8), Block(8, 12)
+            self.first, self.one, self.two = (
+                nn.Conv2d(3, 8, 3, padding=1),
+                Block(8, 8),
+                Block(8, 12),
+            )
             self.attend, self.three, self.four = Attend(12), Block(12, 12), Block(20, 8)
             self.last = nn.Sequential(nn.GroupNorm(2, 8), nn.SiLU(), nn.Conv2d(8, 3, 3, padding=1))
 

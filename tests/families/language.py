@@ -16,7 +16,9 @@ class _Causal(nn.Module):
         super().__init__()
         self.heads = heads
         self.packed, self.out = nn.Linear(width, 3 * width), nn.Linear(width, width)
-        self.register_buffer("mask", torch.tril(torch.ones(length, length)).view(1, 1, length, length))
+        self.register_buffer(
+            "mask", torch.tril(torch.ones(length, length)).view(1, 1, length, length)
+        )
 
     def forward(self, x):
         batch, length, width = x.shape

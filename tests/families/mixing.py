@@ -153,7 +153,10 @@ def experts() -> Built:
         def __init__(self):
             super().__init__()
             self.embed, self.router = nn.Linear(5, 6), nn.Linear(6, 3)
-            self.up, self.down = nn.Parameter(torch.randn(3, 6, 8)), nn.Parameter(torch.randn(3, 8, 6))
+            self.up, self.down = (
+                nn.Parameter(torch.randn(3, 6, 8)),
+                nn.Parameter(torch.randn(3, 8, 6)),
+            )
             self.head = nn.Linear(6, 2)
 
         def forward(self, x):
@@ -303,7 +306,10 @@ def temporal_convolution() -> Built:
         def __init__(self, width, out):
             super().__init__()
             self.direction = nn.Parameter(torch.randn(out, width, 2))
-            self.length, self.bias = nn.Parameter(torch.ones(out, 1, 1)), nn.Parameter(torch.zeros(out))
+            self.length, self.bias = (
+                nn.Parameter(torch.ones(out, 1, 1)),
+                nn.Parameter(torch.zeros(out)),
+            )
 
         def forward(self, x):
             weight = self.length * self.direction / self.direction.norm(dim=(1, 2), keepdim=True)

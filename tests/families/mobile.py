@@ -77,9 +77,7 @@ def mobilenet_v3_large() -> Built:
     for place, (times, out, excite, stride, kernel) in enumerate(rows):
         act = nn.ReLU if place < 6 else nn.Hardswish
         gate = nn.Hardsigmoid
-        layers.append(
-            Inverted(width, width * times, out, stride, kernel, 3 * excite, act, gate)
-        )
+        layers.append(Inverted(width, width * times, out, stride, kernel, 3 * excite, act, gate))
         width = out
     layers += [conv(width, 12, 1, act=nn.Hardswish), nn.AdaptiveAvgPool2d(1), nn.Flatten()]
     layers += [nn.Linear(12, 10), nn.Hardswish(), nn.Dropout(0.2), nn.Linear(10, 5)]
@@ -171,7 +169,10 @@ def shufflenet_v1() -> Built:
         def __init__(self, width, inner, groups):
             super().__init__()
             self.groups = groups
-            self.one, self.two = conv(width, inner, 1, groups=groups), conv(inner, inner, groups=inner)
+            self.one, self.two = (
+                conv(width, inner, 1, groups=groups),
+                conv(inner, inner, groups=inner),
+            )
             self.three = conv(inner, width, 1, groups=groups, act=None)
 
         def forward(self, x):

@@ -9,7 +9,9 @@ from .parts import Classifier, Lambda, Residual, SqueezeExcite, conv, image
 
 
 def _projection(width, out, stride, norm=nn.BatchNorm2d):
-    return None if width == out and stride == 1 else conv(width, out, 1, stride, act=None, norm=norm)
+    return (
+        None if width == out and stride == 1 else conv(width, out, 1, stride, act=None, norm=norm)
+    )
 
 
 def _basic(width, out, stride, norm=nn.BatchNorm2d):

@@ -165,7 +165,11 @@ class _Partition(nn.Module):
 
     def __init__(self, width, grid):
         super().__init__()
-        self.norm, self.attend, self.mlp = nn.LayerNorm(width), _Windowed(width, 2, 2), Mlp(width, 9)
+        self.norm, self.attend, self.mlp = (
+            nn.LayerNorm(width),
+            _Windowed(width, 2, 2),
+            Mlp(width, 9),
+        )
         self.grid = grid
 
     def forward(self, x):
@@ -225,7 +229,10 @@ def pyramid() -> Built:
     class Net(nn.Module):
         def __init__(self):
             super().__init__()
-            self.patches, self.layers = nn.Conv2d(3, 8, 7, 4, 3), nn.Sequential(Layer(True), Layer(False))
+            self.patches, self.layers = (
+                nn.Conv2d(3, 8, 7, 4, 3),
+                nn.Sequential(Layer(True), Layer(False)),
+            )
             self.head = nn.Linear(8, 4)
 
         def forward(self, x):

@@ -1,6 +1,7 @@
 """Loss and accuracy along a curve, batch norm re-estimated at every point."""
 
 import copy
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -156,16 +157,20 @@ def statistics_batches(
 ) -> list[Batch]:
     """Equal batches for batch-norm statistics: a random choice of images, or an iterable's first.
 
-    Empty if there are no data or the network has no batch norm.
+    Batches are of `batch_size` or a little less, so that few images or none are left over. Empty if
+    there are no data or the network has no batch norm.
     """
     if data is None or not normalisation_layers(network):
         return []
     if isinstance(data, ImageData):
-        data = data.subset(min(images, len(data)), seed)
+        images = min(images, len(data))
+        data = data.subset(images, seed)
     elif isinstance(data, tuple) and isinstance(data[0], Tensor) and isinstance(data[1], Tensor):
         generator = torch.Generator().manual_seed(seed)
         chosen = torch.randperm(len(data[1]), generator=generator)[:images]
+        images = len(chosen)
         data = (data[0][chosen.to(data[0].device)], data[1][chosen.to(data[1].device)])
+    batch_size = images // math.ceil(images / batch_size)
     batches = [
         (_channels_last(inputs), labels)
         for inputs, labels in evaluation_batches(data, batch_size, device=device, limit=images)

@@ -33,8 +33,14 @@ def build(model: str, num_classes: int) -> nn.Module:
     if not callable(factory):
         known = ", ".join(sorted(getattr(module, "__all__", []))) or "none exported"
         raise InputError(f"model {model!r}: {module.__name__} has no {name!r} (it has {known})")
-    takes_classes = "num_classes" in inspect.signature(factory).parameters
-    network = factory(num_classes=num_classes) if takes_classes else factory()
+    try:
+        takes_classes = "num_classes" in inspect.signature(factory).parameters
+    except ValueError:  # something built in, which tells no signature
+        takes_classes = False
+    try:
+        network = factory(num_classes=num_classes) if takes_classes else factory()
+    except TypeError as error:
+        raise InputError(f"model {model!r} cannot be called without arguments: {error}") from error
     if not isinstance(network, nn.Module):
         raise InputError(f"model {model!r}: gave a {type(network).__name__}, not a torch.nn.Module")
     return network

@@ -70,12 +70,12 @@ class Symmetry:
             lines.append(f"  {group.name:<{width}}  size {group.size:>5}, {counts}{within}")
         reasons: dict[str, list[str]] = {}
         for (tensor, dim), reason in self.fixed.items():
-            reasons.setdefault(reason, []).append(f"{tensor}[{dim}]")
+            reasons.setdefault(reason.partition(" in ")[0], []).append(f"{tensor}[{dim}]")
         if reasons:
             lines.append("fixed:")
         for reason, axes in reasons.items():
-            shown = ", ".join(axes[:4]) + (f" and {len(axes) - 4} more" if len(axes) > 4 else "")
-            lines.append(f"  {shown}: {reason}")
+            shown = ", ".join(axes[:2]) + (f" and {len(axes) - 2} more" if len(axes) > 2 else "")
+            lines.append(f"  by {reason}: {shown}")
         if self.unsupported:
             lines.append("operators without a rule (what they touch is fixed):")
             lines.extend(f"  {operator}" for operator in self.unsupported)

@@ -141,7 +141,8 @@ def _sites(
     solution: Solution, traces: tuple[Trace, ...], met: Sequence[Mapping[str, Value]]
 ) -> list[tuple[Site, ...]]:
     """Where to observe each family: behind nonlinearities, else where it is written."""
-    finders = [_Finder(family, solution) for family in solution.families]
+    still = ~solution.movable()
+    finders = [_Finder(family, solution, still) for family in solution.families]
     found: list[list[Site]] = [[] for _ in finders]
     seen: list[set[tuple[int, str, str]]] = [set() for _ in finders]
     for number, (one, values) in enumerate(zip(traces, met, strict=True)):
@@ -188,7 +189,7 @@ def _chosen(sites: Sequence[Site]) -> tuple[Site, ...]:
 class _Finder:
     """Finds a family's members, or the wholes that they are coordinates of, on an axis."""
 
-    def __init__(self, family: Family, solution: Solution) -> None:
+    def __init__(self, family: Family, solution: Solution, still: np.ndarray) -> None:
         self.shape = family.members.shape
         self.direct = np.full(solution.count, -1, dtype=np.int64)
         self.direct[family.members] = np.arange(family.members.size).reshape(self.shape)
@@ -202,6 +203,16 @@ class _Finder:
             row = outer[pairs.outer]
             right = (member >= 0) & (row >= 0) & (member // self.shape[1] == row)
             self.direct[pairs.whole[right]] = member[right]
+        self._extend(solution.pairs, still)
+
+    def _extend(self, pairs: Pairs, still: np.ndarray) -> None:
+        """Members stay what they are where a fixed outer number (query, key, value) is added."""
+        while True:
+            new = still[pairs.outer] & (self.direct[pairs.inner] >= 0)
+            new &= self.direct[pairs.whole] < 0
+            if not new.any():
+                return
+            self.direct[pairs.whole[new]] = self.direct[pairs.inner[new]]
 
     def places(self, axis: Atoms, dim: int, partly: bool) -> list[Atoms]:
         """Positions of all members on an axis that holds them and nothing else.

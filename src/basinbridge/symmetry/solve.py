@@ -2,8 +2,8 @@
 
 Three steps, each a few array operations:
 
-1. *Who is the same?* Connected components of the equations (`components`), closed under the two
-   laws of pairs: equal coordinates make equal wholes, equal wholes have equal coordinates.
+1. *Who is the same?* Connected components of the equations, closed under the laws of pairs
+   (`basinbridge.symmetry.closure`).
 2. *Who is alike?* Colour refinement (Weisfeiler and Leman 1968) over the axes that a component
    occurs on and the pairs that it is part of. Components of one colour are interchangeable, as
    every operator treats the positions of an axis alike; a pinned one has a colour of its own.
@@ -16,23 +16,12 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import coo_matrix
-from scipy.sparse.csgraph import connected_components
 
 from .axes import Atoms, Equations
+from .closure import Colours, Pairs, close, count_of, mixed_hash, seeds
 
-Colours = NDArray[np.uint64]
 Mask = NDArray[np.bool_]
-
-
-@dataclass(frozen=True)
-class Pairs:
-    """Component `whole[k]` is the pair (`outer[k]`, `inner[k]`), by statement `origin[k]`."""
-
-    whole: Atoms
-    outer: Atoms
-    inner: Atoms
-    origin: Atoms
+DEPTH = 64
 
 
 @dataclass(frozen=True)
@@ -54,7 +43,7 @@ class Solution:
     @property
     def count(self) -> int:
         """Number of components."""
-        return _count(self.component)
+        return count_of(self.component)
 
     def movable(self) -> Mask:
         """Which components some renumbering moves."""
@@ -91,23 +80,29 @@ def _wholes_follow(image: Atoms, pairs: Pairs, count: int) -> Atoms:
     """Move every whole to the pair of its moved coordinates, innermost pairs first."""
     if pairs.whole.size == 0:
         return image
-    keys = pairs.outer * count + pairs.inner
+    base = pairs.origin * count
+    keys = (base + pairs.outer) * count + pairs.inner
     order = np.argsort(keys, kind="stable")
-    while True:
-        wanted = image[pairs.outer] * count + image[pairs.inner]
+    for _ in range(DEPTH):
+        wanted = (base + image[pairs.outer]) * count + image[pairs.inner]
         place = np.searchsorted(keys[order], wanted).clip(max=keys.size - 1)
         found = order[place]
         target = np.where(keys[found] == wanted, pairs.whole[found], -1)
         target[(image[pairs.outer] < 0) | (image[pairs.inner] < 0)] = -1
-        if np.array_equal(image[pairs.whole], target):
-            return image
-        image[pairs.whole] = target
+        moved = image.copy()
+        moved[pairs.whole] = target
+        moved[pairs.whole[moved[pairs.whole] != target]] = -1
+        if np.array_equal(image, moved):
+            break
+        image = moved
+    return image
 
 
 def solve(equations: Equations) -> Solution:
     """Find the largest families of interchangeable components that the equations allow."""
-    component, pairs = _components(equations)
+    component, pairs, roles = close(equations)
     pinned = _pinned(equations, component, pairs)
+    pinned[roles] = True
     while True:
         colour = _refine(equations, component, pairs, pinned)
         families, broken = _families(pairs, colour, pinned)
@@ -136,55 +131,9 @@ def _unsound(solution: Solution) -> Mask:
     return broken
 
 
-def _count(component: Atoms) -> int:
-    return int(component.max(initial=-1)) + 1
-
-
-def _components(equations: Equations) -> tuple[Atoms, Pairs]:
-    """Components of the equations, closed under the laws of pairs."""
-    links = [
-        np.stack([part.ravel() for part in np.broadcast_arrays(*both)]) for both in equations.same
-    ]
-    component = _connected(equations.count, links)
-    raw = [
-        np.concatenate([entry[part] for entry in equations.pairs] or [np.zeros(0, np.int64)])
-        for part in range(3)
-    ]
-    tags: dict[tuple[int, int], int] = {}
-    lengths = [entry[0].size for entry in equations.pairs]
-    of_entry = [tags.setdefault(entry[3], len(tags)) for entry in equations.pairs]
-    tag = np.repeat(np.asarray(of_entry, dtype=np.int64), lengths)
-    origin = np.repeat(np.arange(len(lengths), dtype=np.int64), lengths)
-    while True:
-        whole, outer, inner = (component[part] for part in raw)
-        count = _count(component)
-        laws = [
-            _equal_where(tag * count + whole, outer),
-            _equal_where(tag * count + whole, inner),
-            _equal_where((tag * count + outer) * count + inner, whole),
-        ]
-        if all(np.array_equal(law[0], law[1]) for law in laws):
-            return component, Pairs(whole, outer, inner, origin)
-        component = _connected(count, laws)[component]
-
-
-def _connected(count: int, links: list[Atoms]) -> Atoms:
-    ends = np.concatenate([*links, np.zeros((2, 0), dtype=np.int64)], axis=1)
-    graph = coo_matrix((np.ones(ends.shape[1], dtype=np.int8), (ends[0], ends[1])), (count, count))
-    return connected_components(graph, directed=False)[1].astype(np.int64)
-
-
-def _equal_where(key: Atoms, value: Atoms) -> Atoms:
-    """Links between values that share a key, as (2, n): each value with the first of its key."""
-    if value.size == 0:
-        return np.zeros((2, 0), dtype=np.int64)
-    _, first, inverse = np.unique(key, return_index=True, return_inverse=True)
-    return np.stack([value, value[first[inverse]]])
-
-
 def _pinned(equations: Equations, component: Atoms, pairs: Pairs) -> Mask:
     """Components that never move: pinned by a rule, twice on one axis, or split in two ways."""
-    pinned = np.zeros(_count(component), dtype=bool)
+    pinned = np.zeros(count_of(component), dtype=bool)
     for labels, _ in equations.pinned:
         pinned[component[labels.ravel()]] = True
     for axis, dim in equations.occurrences:
@@ -199,30 +148,18 @@ def _pinned(equations: Equations, component: Atoms, pairs: Pairs) -> Mask:
     return pinned
 
 
-def _mix(values: Colours) -> Colours:
-    """A 64-bit hash without structure (the finaliser of splitmix64, Steele et al. 2014)."""
-    values = (values ^ (values >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    values = (values ^ (values >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return values ^ (values >> np.uint64(31))
-
-
-def _seeds(count: int, salt: int) -> Colours:
-    """Distinct hashes, another sequence for every salt."""
-    return _mix(np.arange(1, count + 1, dtype=np.uint64) + np.uint64(salt << 32))
-
-
 def _refine(equations: Equations, component: Atoms, pairs: Pairs, pinned: Mask) -> Colours:
     """One colour for components that no operator can tell apart."""
-    count = _count(component)
+    count = count_of(component)
     colour = np.zeros(count, dtype=np.uint64)
-    seeds = _seeds(len(equations.occurrences), 1)
-    for (axis, _), seed in zip(equations.occurrences, seeds, strict=True):
+    salts = seeds(len(equations.occurrences), 1)
+    for (axis, _), seed in zip(equations.occurrences, salts, strict=True):
         np.add.at(colour, component[axis.ravel()], seed)
-    own = _seeds(count, 2)
-    salts = _seeds(len(equations.pairs), 3)[pairs.origin]
+    own = seeds(count, 2)
+    salts = seeds(len(equations.pairs), 3)[pairs.origin]
     classes = 0
     while True:
-        colour = np.where(pinned, own, _mix(colour))
+        colour = np.where(pinned, own, mixed_hash(colour))
         found = np.unique(colour).size
         if found == classes or pairs.whole.size == 0:
             return colour
@@ -230,9 +167,9 @@ def _refine(equations: Equations, component: Atoms, pairs: Pairs, pinned: Mask) 
         parts = (pairs.whole, pairs.outer, pairs.inner)
         triple = salts
         for part in parts:
-            triple = _mix(triple + colour[part])
-        for part, salt in zip(parts, _seeds(3, 4), strict=True):
-            np.add.at(colour, part, _mix(triple + salt))
+            triple = mixed_hash(triple + colour[part])
+        for part, salt in zip(parts, seeds(3, 4), strict=True):
+            np.add.at(colour, part, mixed_hash(triple + salt))
 
 
 def _surrounding(pairs: Pairs, count: int) -> Atoms:

@@ -1,7 +1,10 @@
 """A network as a flat graph of ATen operators, and running that graph while looking inside."""
 
+import io
+import logging
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, redirect_stderr
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -109,7 +112,7 @@ def trace(network: nn.Module, example: Example, *, training: bool = False) -> Tr
     arguments, named = arguments_of(example)
     automatic = torch.utils._pytree.tree_map(_automatic_batch, (arguments, named))
     shapes = {**automatic[1]} if named else automatic[0]
-    with mode(network, training), torch.no_grad():
+    with mode(network, training), torch.no_grad(), _quiet():
         try:
             program = torch.export.export(
                 network, arguments, named, dynamic_shapes=shapes, strict=False
@@ -135,6 +138,19 @@ def trace(network: nn.Module, example: Example, *, training: bool = False) -> Tr
             constants[node.name] = program.constants[str(spec.target)]
     module = _evaluating(program.graph_module)
     return Trace(module, states, constants, tuple(inputs), any_batch, training)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep torch.export from printing the half-made graph when it fails; `_why` says what counts."""
+    logger = logging.getLogger("torch.fx.experimental.symbolic_shapes")
+    level = logger.level
+    logger.setLevel(logging.CRITICAL)
+    try:
+        with redirect_stderr(io.StringIO()):
+            yield
+    finally:
+        logger.setLevel(level)
 
 
 def _automatic_batch(leaf: object) -> object:

@@ -1,0 +1,229 @@
+"""Who is the same neuron: components of the equations, closed under the laws of pairs.
+
+Equal wholes that were split alike have equal coordinates. A whole that was split in two ways, one
+finer than the other (a grouped convolution behind a group norm), is a nest of three coordinates.
+And where one component stands twice on an axis, as the two halves of a gated layer do, its places
+are told apart by the other axes on which they occur: each is the pair of such a role and the
+component.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.sparse import coo_matrix
+from scipy.sparse.csgraph import connected_components
+
+from .axes import Atoms, Equations
+
+Colours = NDArray[np.uint64]
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """Component `whole[k]` is the pair (`outer[k]`, `inner[k]`), by statement `origin[k]`."""
+
+    whole: Atoms
+    outer: Atoms
+    inner: Atoms
+    origin: Atoms
+
+    def __add__(self, other: "Pairs") -> "Pairs":
+        fields = ("whole", "outer", "inner", "origin")
+        return Pairs(*(np.concatenate([getattr(self, f), getattr(other, f)]) for f in fields))
+
+
+@dataclass
+class _Rows:
+    """Pair statements, a row each, between atoms; `tag` numbers the sizes of the split."""
+
+    parts: Atoms
+    tag: Atoms
+    origin: Atoms
+    sizes: list[tuple[int, int]]
+
+    def tag_of(self, sizes: tuple[int, int]) -> int:
+        """The number of these sizes."""
+        if sizes not in self.sizes:
+            self.sizes.append(sizes)
+        return self.sizes.index(sizes)
+
+    def add(self, parts: list[Atoms], sizes: tuple[int, int]) -> None:
+        """State more pairs."""
+        more = np.stack(parts)
+        last = int(self.origin.max(initial=-1))
+        self.parts = np.concatenate([self.parts, more], axis=1)
+        self.tag = np.append(self.tag, np.full(more.shape[1], self.tag_of(sizes)))
+        self.origin = np.append(self.origin, np.full(more.shape[1], last + 1))
+
+    def drop(self, rows: NDArray[np.bool_]) -> None:
+        """Forget some rows."""
+        self.parts, self.tag = self.parts[:, ~rows], self.tag[~rows]
+        self.origin = self.origin[~rows]
+
+
+def close(equations: Equations) -> tuple[Atoms, Pairs, Atoms]:
+    """The component of every atom, the pairs between components, and the roles, which never move.
+
+    An atom of a component that stands twice on some axis is a component of its own, and the pair
+    of its role and the one that it belongs to.
+    """
+    links = [
+        np.stack([part.ravel() for part in np.broadcast_arrays(*both)]) for both in equations.same
+    ]
+    component = connected(equations.count, links)
+    rows = _rows(equations)
+    while True:
+        component = _closed(component, rows)
+        more, links = _refined(component, rows)
+        if not more and not links:
+            break
+        component = np.append(component, count_of(component) + np.arange(more))
+        component = connected(count_of(component), links)[component]
+    pairs = Pairs(*component[rows.parts], rows.origin)
+    return _told_apart(equations, component, pairs)
+
+
+def count_of(component: Atoms) -> int:
+    """The number of components."""
+    return int(component.max(initial=-1)) + 1
+
+
+def connected(count: int, links: list[Atoms]) -> Atoms:
+    """The component of each of `count` nodes; `links` are arrays (2, n) of joined nodes."""
+    ends = np.concatenate([*links, np.zeros((2, 0), dtype=np.int64)], axis=1)
+    graph = coo_matrix((np.ones(ends.shape[1], dtype=np.int8), (ends[0], ends[1])), (count, count))
+    return connected_components(graph, directed=False)[1].astype(np.int64)
+
+
+def mixed_hash(values: Colours) -> Colours:
+    """A 64-bit hash without structure (the finaliser of splitmix64, Steele et al. 2014)."""
+    values = (values ^ (values >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    values = (values ^ (values >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return values ^ (values >> np.uint64(31))
+
+
+def seeds(count: int, salt: int) -> Colours:
+    """Distinct hashes, another sequence for every salt."""
+    return mixed_hash(np.arange(1, count + 1, dtype=np.uint64) + np.uint64(salt << 32))
+
+
+def _rows(equations: Equations) -> _Rows:
+    lengths = [entry[0].size for entry in equations.pairs]
+    parts = [
+        np.concatenate([entry[part] for entry in equations.pairs] or [np.zeros(0, np.int64)])
+        for part in range(3)
+    ]
+    rows = _Rows(np.stack(parts), np.zeros(0, np.int64), np.zeros(0, np.int64), [])
+    of_entry = [rows.tag_of(entry[3]) for entry in equations.pairs]
+    rows.tag = np.repeat(np.asarray(of_entry, dtype=np.int64), lengths)
+    rows.origin = np.repeat(np.arange(len(lengths), dtype=np.int64), lengths)
+    return rows
+
+
+def _closed(component: Atoms, rows: _Rows) -> Atoms:
+    """Equal wholes of one split have equal coordinates."""
+    while True:
+        whole, outer, inner = component[rows.parts]
+        count = count_of(component)
+        laws = [_equal_where(rows.tag * count + whole, part) for part in (outer, inner)]
+        if all(np.array_equal(law[0], law[1]) for law in laws):
+            return component
+        component = connected(count, laws)[component]
+
+
+def _equal_where(key: Atoms, value: Atoms) -> Atoms:
+    """Links between values that share a key, as (2, n): each value with the first of its key."""
+    if value.size == 0:
+        return np.zeros((2, 0), dtype=np.int64)
+    _, first, inverse = np.unique(key, return_index=True, return_inverse=True)
+    return np.stack([value, value[first[inverse]]])
+
+
+def _refined(component: Atoms, rows: _Rows) -> tuple[int, list[Atoms]]:
+    """Nest two splits of the same wholes; return how many atoms that took, and links to make.
+
+    Where every outer part of the finer split lies in one outer part of the coarser, a middle
+    coordinate says which part of it: the finer outer is (coarser outer, middle), the coarser
+    inner is (middle, finer inner), and the finer split says nothing more.
+    """
+    whole = component[rows.parts[0]]
+    triples = np.unique(np.stack([whole, rows.tag]), axis=1)
+    again = triples[0][1:][triples[0][1:] == triples[0][:-1]]
+    doubled = np.isin(whole, again)
+    tags = np.unique(rows.tag[doubled])
+    for coarse in tags:
+        for fine in tags:
+            found = coarse != fine and _nested(component, rows, doubled, int(coarse), int(fine))
+            if found:
+                return found
+    return 0, []
+
+
+def _nested(
+    component: Atoms, rows: _Rows, doubled: NDArray[np.bool_], coarse: int, fine: int
+) -> tuple[int, list[Atoms]] | None:
+    """Nest the split tagged `fine` in the one tagged `coarse`, where they share wholes."""
+    sides = [np.flatnonzero(doubled & (rows.tag == tag)) for tag in (coarse, fine)]
+    wholes = [component[rows.parts[0, side]] for side in sides]
+    _, one, other = np.intersect1d(*wholes, return_indices=True)
+    if one.size == 0:
+        return None
+    big, small = rows.parts[:, sides[0][one]], rows.parts[:, sides[1][other]]
+    outer, part = component[big[1]], component[small[1]]
+    good = ~_several(part, outer)
+    good &= ~np.isin(outer, outer[~good])
+    alone = good & ~_several(outer, part)
+    if alone.any():
+        rows.drop(np.isin(component[rows.parts[0]], component[big[0, alone]]) & (rows.tag == fine))
+        return 0, [component[np.stack([big[k, alone], small[k, alone]])] for k in (1, 2)]
+    if not good.any():
+        return None
+    big, small, part = big[:, good], small[:, good], part[good]
+    _, first, inverse = np.unique(part, return_index=True, return_inverse=True)
+    middle = component.size + np.arange(first.size)
+    rows.drop(np.isin(component[rows.parts[0]], component[big[0]]) & (rows.tag == fine))
+    (many, size), (parts, rest) = rows.sizes[coarse], rows.sizes[fine]
+    rows.add([small[1, first], big[1, first], middle], (many, parts // many))
+    rows.add([big[2], middle[inverse], small[2]], (size // rest, rest))
+    return first.size, []
+
+
+def _several(key: Atoms, value: Atoms) -> NDArray[np.bool_]:
+    """Which rows have a key that goes with more than one value."""
+    _, first, inverse = np.unique(key, return_index=True, return_inverse=True)
+    several = np.zeros(first.size, dtype=bool)
+    several[inverse[value != value[first[inverse]]]] = True
+    return several[inverse]
+
+
+def _told_apart(
+    equations: Equations, component: Atoms, pairs: Pairs
+) -> tuple[Atoms, Pairs, Atoms]:
+    """Give atoms of one component on one axis roles, by the axes on which they occur."""
+    marked = np.zeros(component.size, dtype=bool)
+    for axis, dim in equations.occurrences:
+        places = np.moveaxis(axis, dim, -1).reshape(-1, axis.shape[dim])
+        order = np.argsort(component[places], axis=-1)
+        atoms = np.take_along_axis(places, order, axis=-1)
+        again = component[atoms[:, 1:]] == component[atoms[:, :-1]]
+        again &= atoms[:, 1:] != atoms[:, :-1]
+        if again.any():
+            marked[atoms[:, 1:][again]] = marked[atoms[:, :-1][again]] = True
+    atoms = np.flatnonzero(marked)
+    if atoms.size == 0:
+        return component, pairs, np.zeros(0, dtype=np.int64)
+    role = np.zeros(component.size, dtype=np.uint64)
+    salts = seeds(len(equations.occurrences), 5)
+    for (axis, _), salt in zip(equations.occurrences, salts, strict=True):
+        np.add.at(role, axis.ravel(), salt)
+    kinds, kind = np.unique(role[atoms], return_inverse=True)
+    count = max(count_of(component), int(component[: equations.count].max()) + 1)
+    labels = count + np.arange(kinds.size)
+    keys, own = np.unique(kind * count + component[atoms], return_inverse=True)
+    wholes = count + kinds.size + np.arange(keys.size)
+    last = int(pairs.origin.max(initial=-1)) + 1
+    more = Pairs(wholes, labels[keys // count], keys % count, np.full(keys.size, last))
+    component = component.copy()
+    component[atoms] = wholes[own]
+    return component, pairs + more, labels

@@ -1,0 +1,193 @@
+"""The paper's definitions written out slowly: what the library's fast code is compared with."""
+
+import copy
+import itertools
+
+import numpy as np
+import torch
+from scipy.optimize import linear_sum_assignment
+from torch import nn
+from torch.func import functional_call
+from torch.nn import functional
+
+
+def samples_of(activations):
+    """(n, channels, ...) as (samples, channels), every position a sample."""
+    return torch.movedim(activations, 1, -1).reshape(-1, activations.shape[1]).numpy()
+
+
+def cross_correlation(one, other):
+    """Eq. (3): of samples (n, p) and (n, q), entry by entry of the (p, q) matrix."""
+    result = np.zeros((one.shape[1], other.shape[1]))
+    for i, j in np.ndindex(result.shape):
+        x, y = one[:, i] - one[:, i].mean(), other[:, j] - other[:, j].mean()
+        scale = np.sqrt((x * x).mean() * (y * y).mean())
+        result[i, j] = (x * y).mean() / scale if scale > 0 else 0.0
+    return result
+
+
+def squared_distance(one, other):
+    """Mean of (x_i - y_j)^2 over samples, entry by entry."""
+    result = np.zeros((one.shape[1], other.shape[1]))
+    for i, j in np.ndindex(result.shape):
+        result[i, j] = np.square(one[:, i] - other[:, j]).mean()
+    return result
+
+
+def layers_of(network):
+    """The (linear or convolution, norm or None) pairs in front of the last linear layer."""
+    if hasattr(network, "features"):
+        return [(block.conv, block.norm) for block in network.features]
+    linear = [module for module in network if isinstance(module, nn.Linear)]
+    return [(module, None) for module in linear[:-1]]
+
+
+def last_of(network):
+    return network.classifier if hasattr(network, "classifier") else network[-1]
+
+
+def activations_behind(network, images, depth):
+    """Pre- and post-activations of layer `depth`, all images at once, in evaluation mode."""
+    pre, post = None, images
+    with torch.no_grad():
+        for linear, norm in layers_of(network)[: depth + 1]:
+            pre = linear(post)
+            if norm is not None:
+                pre = norm(pre)
+            post = functional.relu(pre)
+    return pre, post
+
+
+def algorithm_1(net_a, net_b, images, method="correlation", activations="post"):
+    """Network B aligned with A, one layer after the other; each is read anew on all the images."""
+    net_b = copy.deepcopy(net_b)
+    layers = layers_of(net_b)
+    followers = [linear for linear, _ in layers[1:]] + [last_of(net_b)]
+    for depth, (linear, norm) in enumerate(layers):
+        place = 0 if activations == "pre" else 1
+        one = samples_of(activations_behind(net_a, images, depth)[place])
+        other = samples_of(activations_behind(net_b, images, depth)[place])
+        cost = (
+            1 - cross_correlation(one, other)
+            if method == "correlation"
+            else squared_distance(one, other)
+        )
+        _, order = linear_sum_assignment(cost)
+        with torch.no_grad():
+            linear.weight.copy_(linear.weight[order].clone())
+            linear.bias.copy_(linear.bias[order].clone())
+            if norm is not None:
+                for tensor in (norm.weight, norm.bias, norm.running_mean, norm.running_var):
+                    tensor.copy_(tensor[order].clone())
+            followers[depth].weight.copy_(followers[depth].weight[:, order].clone())
+    return net_b
+
+
+def best_order(scores):
+    """The assignment of largest total by trying all: (order, total); `scores` is (n, n)."""
+    best, total = None, -np.inf
+    for order in itertools.permutations(range(len(scores))):
+        value = sum(scores[row, column] for row, column in enumerate(order))
+        if value > total:
+            best, total = order, value
+    return best, total
+
+
+def best_total_of_blocks(outer, insides):
+    """The largest total score over all orders of blocks and, in each block, of its members."""
+    blocks = len(outer)
+    total = -np.inf
+    for order in itertools.permutations(range(blocks)):
+        value = sum(outer[h, order[h]] for h in range(blocks))
+        for inside in insides:
+            value += sum(best_order(inside[h, :, order[h], :])[1] for h in range(blocks))
+        total = max(total, value)
+    return total
+
+
+def de_casteljau(points, t):
+    """A point of a Bezier curve by repeated interpolation; `points` are tensors or arrays."""
+    points = list(points)
+    while len(points) > 1:
+        points = [(1 - t) * one + t * other for one, other in itertools.pairwise(points)]
+    return points[0]
+
+
+def chain_point(points, t):
+    """A point of a polygonal chain: find the piece that holds t, interpolate in it."""
+    pieces = len(points) - 1
+    piece = min(int(t * pieces), pieces - 1)
+    share = t * pieces - piece
+    return (1 - share) * points[piece] + share * points[piece + 1]
+
+
+def curve_gradients(network, states, t, images, labels, weight_decay, point):
+    """Gradients of cross entropy + weight_decay / 2 |r(t)|^2 by every control point, by autograd.
+
+    `states` holds the parameters of each control point by name; `point` combines tensors.
+    """
+    leaves = [
+        {name: tensor.clone().requires_grad_() for name, tensor in state.items()}
+        for state in states
+    ]
+    here = {name: point([leaf[name] for leaf in leaves], t) for name in states[0]}
+    buffers = {name: buffer.clone() for name, buffer in network.named_buffers()}
+    outputs = functional_call(network, (here, buffers), (images,))
+    loss = functional.cross_entropy(outputs, labels)
+    for tensor in here.values():
+        loss = loss + weight_decay / 2 * tensor.square().sum()
+    gradients = torch.autograd.grad(loss, [leaf[name] for leaf in leaves for name in states[0]])
+    count = len(states[0])
+    return [
+        torch.cat([gradient.ravel() for gradient in gradients[start : start + count]])
+        for start in range(0, len(gradients), count)
+    ]
+
+
+def batch_norm_statistics(network, batches):
+    """Means over batches of each batch-norm layer's input mean and unbiased variance, by name."""
+    network = copy.deepcopy(network).eval()
+    seen = {}
+
+    def watch(name, layer):
+        layer.train()
+
+        def look(_module, inputs):
+            channels = torch.movedim(inputs[0], 1, 0).flatten(1).numpy()
+            seen.setdefault(name, []).append((channels.mean(axis=1), channels.var(axis=1, ddof=1)))
+
+        layer.register_forward_pre_hook(look)
+
+    for name, module in network.named_modules():
+        if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d):
+            watch(name, module)
+    with torch.no_grad():
+        for images, _ in batches:
+            network(images)
+    return {
+        name: tuple(np.mean([pair[part] for pair in pairs], axis=0) for part in (0, 1))
+        for name, pairs in seen.items()
+    }
+
+
+def average_over_arc_length(values, times, position, per_piece=2000):
+    """Mean of values, linear in arc length between `times`; `position(t)` is a numpy vector."""
+    lengths = []
+    for early, late in itertools.pairwise(times):
+        path = np.stack([position(t) for t in np.linspace(early, late, per_piece + 1)])
+        lengths.append(np.linalg.norm(np.diff(path, axis=0), axis=1).sum())
+    means = [(one + other) / 2 for one, other in itertools.pairwise(values)]
+    return float(np.dot(means, lengths) / np.sum(lengths))
+
+
+def score(network, images, labels):
+    """Mean cross entropy in nats and accuracy, sample by sample."""
+    network = copy.deepcopy(network).eval()
+    losses, hits = [], []
+    for image, label in zip(images, labels, strict=True):
+        with torch.no_grad():
+            logits = network(image[None])[0].numpy()
+        shifted = logits - logits.max()
+        losses.append(np.log(np.exp(shifted).sum()) - shifted[label])
+        hits.append(int(np.argmax(logits)) == int(label))
+    return float(np.mean(losses)), float(np.mean(hits))

@@ -1,0 +1,198 @@
+import numpy as np
+import pytest
+import reference
+import torch
+from networks import NETWORKS, built, data_for, same_bits, symmetry_for
+
+import basinbridge as bb
+from basinbridge.align.activations import gather
+from basinbridge.align.match import match
+
+METHODS = ["correlation", "l2"]
+SIDES = ["post", "pre"]
+IMAGES = {"mlp": 60, "encoder": 30, "digits": 12, "grouped": 12}
+
+
+def images_for(name, seed=0):
+    return data_for(name, IMAGES.get(name, 6), seed)
+
+
+@pytest.mark.parametrize("activations", SIDES)
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("name", NETWORKS)
+def test_a_renumbered_copy_is_recognised_bit_for_bit(name, method, activations):
+    network, symmetry = built(name), symmetry_for(name)
+    renumbered = bb.permute(network, symmetry, bb.random_permutation(symmetry, seed=3))
+    assert not same_bits(renumbered, network)
+    found = bb.align(
+        network,
+        renumbered,
+        images_for(name),
+        symmetry,
+        method=method,
+        activations=activations,
+    )
+    assert same_bits(bb.permute(renumbered, symmetry, found), network)
+
+
+@pytest.mark.parametrize("name", ["tinyten", "encoder"])
+def test_a_renumbered_copy_is_recognised_in_single_precision_too(name):
+    network, symmetry = built(name).float(), symmetry_for(name)
+    renumbered = bb.permute(network, symmetry, bb.random_permutation(symmetry, seed=3))
+    images, labels = images_for(name)
+    found = bb.align(network, renumbered, (images.float(), labels), symmetry)
+    assert same_bits(bb.permute(renumbered, symmetry, found), network)
+
+
+def test_the_auxiliary_classifiers_are_aligned_with_the_rest():
+    symmetry = symmetry_for("googlenet")
+    moved = {name for group in symmetry.groups.values() for name, _ in group.tensors}
+    assert {"auxiliary1.conv.conv.weight", "auxiliary2.hidden.weight"} <= moved
+
+
+@pytest.mark.parametrize("activations", SIDES)
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("name", ["mlp", "digits", "tinyten"])
+def test_one_pass_equals_algorithm_1_layer_by_layer(name, method, activations):
+    net_a, net_b, symmetry = built(name), built(name, seed=1), symmetry_for(name)
+    data = images_for(name)
+    found = bb.align(
+        net_a, net_b, data, symmetry, method=method, activations=activations, batch_size=5
+    )
+    slow = reference.algorithm_1(net_a, net_b, data[0], method, activations)
+    assert not same_bits(slow, net_b)
+    assert same_bits(bb.permute(net_b, symmetry, found), slow)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_residual_stream_takes_the_order_that_is_best_for_the_sum_of_its_sites(method):
+    net_a, net_b, symmetry = built("residual"), built("residual", seed=1), symmetry_for("residual")
+    data = images_for("residual")
+    outputs = [[], []]
+    for network, kept in zip((net_a, net_b), outputs, strict=True):
+        hooks = [
+            module.register_forward_hook(lambda _m, _i, output, kept=kept: kept.append(output))
+            for module in (network.stem, *network.stages[0])
+        ]
+        with torch.no_grad():
+            network(data[0])
+        for hook in hooks:
+            hook.remove()
+    measure = reference.cross_correlation if method == "correlation" else reference.squared_distance
+    parts = [
+        measure(*(reference.samples_of(kept[place]) for kept in outputs)) for place in range(3)
+    ]
+    total = sum(parts) if method == "correlation" else -sum(parts)
+    found = bb.align(net_a, net_b, data, symmetry, method=method)["stem.conv"].numpy()
+    _, columns = reference.linear_sum_assignment(-total)
+    np.testing.assert_array_equal(found, columns)
+    alone = [
+        reference.linear_sum_assignment(part * (1 if method == "l2" else -1))[1] for part in parts
+    ]
+    assert any(not np.array_equal(found, columns) for columns in alone)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_a_match_is_the_best_of_all_orders(seed):
+    symmetry = symmetry_for("mlp")
+    generator = torch.Generator().manual_seed(seed)
+    scores = dict.fromkeys(symmetry.groups)
+    small = torch.randn(6, 6, generator=generator, dtype=torch.float64)
+    name, group = list(symmetry.groups.items())[0]
+    padded = torch.full((group.size, group.size), -100.0, dtype=torch.float64)
+    padded.fill_diagonal_(100)
+    padded[:6, :6] = small
+    scores[name] = padded
+    found = match(symmetry, scores)
+    best, _ = reference.best_order(small.numpy())
+    assert found[name].tolist() == [*best, *range(6, group.size)]
+    others = [other for other in symmetry.groups if other != name]
+    assert all(torch.equal(found[o], torch.arange(len(found[o]))) for o in others)
+
+
+@pytest.mark.parametrize("with_outer", [False, True])
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("name", ["encoder", "grouped"])
+def test_blocks_are_matched_as_well_as_trying_all_orders_can(name, seed, with_outer):
+    symmetry = symmetry_for(name)
+    blocks = next(name for name in symmetry.groups if name.endswith(":blocks"))
+    outer_size = symmetry.groups[blocks].size
+    insides = {n: g for n, g in symmetry.groups.items() if g.parent == blocks}
+    assert insides
+    generator = torch.Generator().manual_seed(seed)
+    scores = dict.fromkeys(symmetry.groups)
+    if with_outer:
+        scores[blocks] = torch.randn(outer_size, outer_size, generator=generator).double()
+    for child, group in insides.items():
+        shape = (outer_size, group.size, outer_size, group.size)
+        scores[child] = torch.randn(shape, generator=generator).double()
+    found = match(symmetry, scores)
+    bb.permute(built(name), symmetry, found)  # it is a permutation of this symmetry
+
+    reached = 0.0 if scores[blocks] is None else total_of(scores[blocks], found[blocks])
+    for child in insides:
+        for h in range(outer_size):
+            inside = scores[child][h, :, found[blocks][h], :]
+            reached += total_of(inside, found[child][h])
+    outer = torch.zeros(outer_size, outer_size) if scores[blocks] is None else scores[blocks]
+    best = reference.best_total_of_blocks(
+        outer.numpy(), [scores[child].numpy() for child in insides]
+    )
+    assert reached == pytest.approx(best, rel=1e-12)
+
+
+def total_of(scores, order):
+    return float(scores[torch.arange(len(order)), order].sum())
+
+
+def test_no_scores_leave_every_order_as_it_is():
+    symmetry = symmetry_for("encoder")
+    found = match(symmetry, dict.fromkeys(symmetry.groups))
+    identity = bb.identity_permutation(symmetry)
+    assert all(torch.equal(found[name], identity[name]) for name in symmetry.groups)
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_alignment_never_lowers_the_mean_correlation_nor_raises_the_distance(name):
+    net_a, net_b, symmetry = built(name), built(name, seed=1), symmetry_for(name)
+    data = images_for(name)
+    for method, sign in (("correlation", 1), ("l2", -1)):
+        found = bb.align(net_a, net_b, data, symmetry, method=method)
+        aligned = bb.permute(net_b, symmetry, found)
+        before, after = (matched(net_a, net, data, symmetry, method) for net in (net_b, aligned))
+        tops = [group.name for group in symmetry.groups.values() if group.parent is None]
+        better = 0
+        for top in tops:
+            family = [n for n, g in symmetry.groups.items() if top in (n, g.parent)]
+            gain = sign * sum(after[n] - before[n] for n in family)
+            assert gain > -1e-9
+            better += gain > 1e-3
+        assert better > len(tops) / 2
+
+
+def matched(net_a, net_b, data, symmetry, method):
+    """For every group the sum over sites of the mean correlation (or distance) at equal numbers."""
+    found = {}
+    for name, entries in gather(net_a, net_b, data, symmetry).items():
+        tables = [
+            moments.correlation() if method == "correlation" else moments.squared_distance()
+            for _, moments in entries
+        ]
+        found[name] = sum(float(table.diagonal().mean()) for table in tables)
+    return found
+
+
+def test_the_wrong_method_or_side_is_refused():
+    networks, symmetry = (built("mlp"), built("mlp", seed=1)), symmetry_for("mlp")
+    with pytest.raises(bb.InputError, match="'cosine'"):
+        bb.align(*networks, images_for("mlp"), symmetry, method="cosine")
+    with pytest.raises(bb.InputError, match="'middle'"):
+        bb.align(*networks, images_for("mlp"), symmetry, activations="middle")
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_nan_in_a_network_is_told_with_its_group(method):
+    net_a, net_b, symmetry = built("mlp"), built("mlp", seed=1), symmetry_for("mlp")
+    net_b[0].weight.data[0, 0] = torch.nan
+    with pytest.raises(bb.InputError, match="group '0'"):
+        bb.align(net_a, net_b, images_for("mlp"), symmetry, method=method)
