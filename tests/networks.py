@@ -1,5 +1,6 @@
 """Networks for the tests: every model of the library and a few more, small inputs, float64."""
 
+import copy
 import functools
 
 import torch
@@ -49,23 +50,39 @@ NETWORKS = {
 
 def built(name, seed=0):
     """A network in evaluation mode, every weight and buffer drawn so that none is trivial."""
+    return copy.deepcopy(_built(name, seed))
+
+
+@functools.cache
+def _built(name, seed):
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        network = NETWORKS[name][0]().double().eval()
+        network = NETWORKS[name][0]().double()
         for module in network.modules():
             if isinstance(module, nn.Conv2d | nn.Linear):
-                # Activations of much the same size in every layer, and no dead channel.
+                # Activations of much the same size in every layer.
                 fan_in = module.weight[0].numel()
                 nn.init.normal_(module.weight, std=(2 / fan_in) ** 0.5)
+                if isinstance(module, nn.Linear):  # no unit that most inputs silence
+                    module.weight.data -= module.weight.data.mean(1, keepdim=True)
                 if module.bias is not None:
-                    nn.init.normal_(module.bias, std=0.1)
+                    # GoogLeNet's 2048 hidden auxiliary units must all live on a few images.
+                    mean = 3.0 if name == "googlenet" else 0.5
+                    nn.init.normal_(module.bias, mean=mean, std=0.3)
             elif isinstance(module, nn.BatchNorm2d | nn.LayerNorm):
                 nn.init.uniform_(module.weight, 0.5, 1.5)
-                nn.init.normal_(module.bias, mean=0.3, std=0.3)
-            if isinstance(module, nn.BatchNorm2d):
-                nn.init.normal_(module.running_mean, std=0.1)
-                nn.init.uniform_(module.running_var, 0.5, 1.5)
-    return network
+                nn.init.normal_(module.bias, mean=0.5, std=0.3)
+                if isinstance(module, nn.BatchNorm2d):
+                    module.momentum = 1.0
+            elif isinstance(module, nn.MultiheadAttention):
+                nn.init.normal_(module.in_proj_bias, std=0.3)
+        # Batch norm that fits the weights, so that no channel is dead.
+        with torch.no_grad():
+            network.train()(inputs_for(name, 16, seed=99))
+    for module in network.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.momentum = 0.1
+    return network.eval()
 
 
 def inputs_for(name, count, seed=0):

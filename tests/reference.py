@@ -75,7 +75,8 @@ def algorithm_1(net_a, net_b, images, method="correlation", activations="post"):
         _, order = linear_sum_assignment(cost)
         with torch.no_grad():
             linear.weight.copy_(linear.weight[order].clone())
-            linear.bias.copy_(linear.bias[order].clone())
+            if linear.bias is not None:
+                linear.bias.copy_(linear.bias[order].clone())
             if norm is not None:
                 for tensor in (norm.weight, norm.bias, norm.running_mean, norm.running_var):
                     tensor.copy_(tensor[order].clone())
@@ -136,7 +137,12 @@ def curve_gradients(network, states, t, images, labels, weight_decay, point):
     loss = functional.cross_entropy(outputs, labels)
     for tensor in here.values():
         loss = loss + weight_decay / 2 * tensor.square().sum()
-    gradients = torch.autograd.grad(loss, [leaf[name] for leaf in leaves for name in states[0]])
+    everything = [leaf[name] for leaf in leaves for name in states[0]]
+    gradients = torch.autograd.grad(loss, everything, allow_unused=True)
+    gradients = [  # a control point whose coefficient is 0 is not part of the graph
+        torch.zeros_like(leaf) if gradient is None else gradient
+        for leaf, gradient in zip(everything, gradients, strict=True)
+    ]
     count = len(states[0])
     return [
         torch.cat([gradient.ravel() for gradient in gradients[start : start + count]])

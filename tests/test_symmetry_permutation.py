@@ -22,11 +22,10 @@ def assert_same_function(one, other, inputs):
         torch.testing.assert_close(after, before, rtol=1e-10, atol=1e-10)
 
 
-@pytest.mark.parametrize("seed", [0, 1])
 @pytest.mark.parametrize("name", NETWORKS)
-def test_a_random_permutation_changes_the_weights_and_not_the_function(name, seed):
+def test_a_random_permutation_changes_the_weights_and_not_the_function(name):
     network, symmetry = built(name), symmetry_for(name)
-    permutation = bb.random_permutation(symmetry, seed=seed)
+    permutation = bb.random_permutation(symmetry)
     renumbered = bb.permute(network, symmetry, permutation)
     inputs = inputs_for(name, 3)
     assert max(output.abs().max() for output in outputs_of(network, inputs)) > 1e-2
@@ -34,10 +33,9 @@ def test_a_random_permutation_changes_the_weights_and_not_the_function(name, see
     moved = {tensor for group in symmetry.groups.values() for tensor, _ in group.tensors}
     one, other = network.state_dict(), renumbered.state_dict()
     assert all(torch.equal(one[key], other[key]) == (key not in moved) for key in one)
-    assert all(
-        torch.equal(one[key].sort()[0].ravel().sort()[0], other[key].ravel().sort()[0])
-        for key in one
-    )
+    for key in one:
+        if one[key].numel() < 10_000:
+            assert torch.equal(one[key].ravel().sort()[0], other[key].ravel().sort()[0])
 
 
 @pytest.mark.parametrize("name", ["digits", "tinyten", "residual", "googlenet"])
@@ -131,22 +129,21 @@ def test_permutations_follow_their_seed():
     }
 
 
-def wrong_permutations():
-    symmetry = symmetry_for("mlp")
-    identity = bb.identity_permutation(symmetry)
-    twice = identity["0"].clone()
-    twice[0] = 1
-    yield {**identity, "0": twice}, "'0'"
-    yield {**identity, "2": torch.arange(9)}, "'2'"
-    yield {**identity, "2": torch.arange(11)}, "'2'"
-    yield {**identity, "2": torch.arange(1, 11)}, "'2'"
-    yield {**identity, "0": identity["0"].reshape(3, 4)}, "'0'"
-    yield {"0": identity["0"]}, "'2'"
-    yield {**identity, "none": torch.arange(2)}, "'none'"
-
-
-@pytest.mark.parametrize(("permutation", "named"), wrong_permutations())
-def test_a_wrong_permutation_is_refused_by_its_group(permutation, named):
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        ({"0": torch.arange(12).clamp_min(1)}, "'0'"),
+        ({"2": torch.arange(9)}, "'2'"),
+        ({"2": torch.arange(11)}, "'2'"),
+        ({"2": torch.arange(1, 11)}, "'2'"),
+        ({"0": torch.arange(12).reshape(3, 4)}, "'0'"),
+        ({"0": None}, "'0'"),
+        ({"none": torch.arange(2)}, "'none'"),
+    ],
+)
+def test_a_wrong_permutation_is_refused_by_its_group(change, named):
+    permutation = {**bb.identity_permutation(symmetry_for("mlp")), **change}
+    permutation = {name: order for name, order in permutation.items() if order is not None}
     network, symmetry = built("mlp"), symmetry_for("mlp")
     for act in (
         lambda: bb.permute(network, symmetry, permutation),

@@ -46,10 +46,10 @@ class Moments:
         assert self.cross is not None
         centred = [values - shift for values, shift in zip((one, other), self.shifts, strict=True)]
         self.count += one.shape[0]
+        self.cross += centred[0].T @ centred[1]
         for place, values in enumerate(centred):
             self.sums[place] += values.sum(0)
-            self.squares[place] += torch.linalg.vector_norm(values, dim=0).double().square()
-        self.cross += centred[0].T @ centred[1]
+            self.squares[place] += values.square_().sum(0)
 
     def covariance(self) -> tuple[Tensor, Tensor, Tensor]:
         """Covariance (channels x channels) and the variances of either side."""
@@ -97,7 +97,7 @@ def gather(
     symmetry: Symmetry,
     *,
     kind: str = "post",
-    batch_size: int = 250,
+    batch_size: int = 100,
 ) -> dict[str, list[tuple[Site, Moments]]]:
     """Moments of both networks at every site of every group, in one pass over `data`.
 

@@ -81,12 +81,8 @@ def align(
     out: options.Out,
     aligned: Annotated[Path | None, typer.Option(help="Also write END renumbered.")] = None,
     images: Annotated[int, typer.Option(min=2, help="Training images to compare on.")] = 10_000,
-    method: Annotated[
-        options.MethodName, typer.Option(help="What makes neurons alike.")
-    ] = options.MethodName.correlation,
-    activations: Annotated[
-        options.ActivationName, typer.Option(help="Behind or before the nonlinearity.")
-    ] = options.ActivationName.post,
+    method: options.Method = "correlation",
+    activations: options.Activations = "post",
     seed: options.Seed = 0,
     device: options.Device = "cpu",
     threads: options.Threads = None,
@@ -99,7 +95,7 @@ def align(
     refuse_to_overwrite(out, force)
     refuse_to_overwrite(aligned, force)
     work = setting(model, dataset, data_root, device, threads, seed)
-    align_states(work, start, end, out, aligned, images, method.value, activations.value)
+    align_states(work, start, end, out, aligned, images, method, activations)
     print(f"{out}: renumbering of {end}; pass it on with connect --match {out}")
 
 

@@ -6,6 +6,8 @@ from typing import Annotated
 
 import typer
 
+from ..align import methods
+
 Model = Annotated[
     str,
     typer.Option(
@@ -28,6 +30,10 @@ Seed = Annotated[int, typer.Option(help="Seed of every random choice.")]
 Device = Annotated[str, typer.Option(help="cpu, cuda, cuda:1, ...")]
 Threads = Annotated[
     int | None, typer.Option(min=1, help="CPU threads; as many as there are cores if left out.")
+]
+Method = Annotated[methods.Method, typer.Option(help="What makes neurons alike.")]
+Activations = Annotated[
+    methods.Activations, typer.Option(help="Behind or before the nonlinearity.")
 ]
 Epochs = Annotated[int, typer.Option(min=0, help="Passes over the training data.")]
 LearningRate = Annotated[float, typer.Option(help="The largest learning rate.")]
@@ -54,20 +60,6 @@ class CurveName(StrEnum):
 
     bezier = "bezier"
     polychain = "polychain"
-
-
-class MethodName(StrEnum):
-    """How neurons are compared."""
-
-    correlation = "correlation"
-    l2 = "l2"
-
-
-class ActivationName(StrEnum):
-    """Where neurons are compared: behind their nonlinearity or before it."""
-
-    post = "post"
-    pre = "pre"
 
 
 Schedule = Annotated[

@@ -10,8 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..align.match import Method
 from ..align.match import align as align_networks
+from ..align.methods import Activations, Method
 from ..curve.files import load_curve, save_curve
 from ..curve.fit import fit
 from ..curve.paths import Bezier, Curve, Linear, PolyChain
@@ -190,14 +190,16 @@ def align_states(
     aligned: Path | None,
     images: int,
     method: Method,
-    activations: Any,  # noqa: ANN401 - one of the literals of `align`
+    activations: Activations,
 ) -> None:
     """Align two states and write the permutation, and the renumbered state if asked for."""
     net_a, net_b = work.network_with(start), work.network_with(end)
     data = work.train_data.subset(min(images, len(work.train_data)), work.seed)
     began = time.perf_counter()
     symmetry = discover(net_a, work.example())
-    found = align_networks(net_a, net_b, data, symmetry, method=method, activations=activations)
+    found = align_networks(
+        net_a, net_b, data, symmetry, method=method, activations=activations, seed=work.seed
+    )
     record = work.record(began, images=len(data), method=method, activations=activations)
     save_state(found, out, kind="permutation", record=json.dumps(record))
     if aligned is not None:

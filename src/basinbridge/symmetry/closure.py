@@ -3,8 +3,8 @@
 Equal wholes that were split alike have equal coordinates. A whole that was split in two ways, one
 finer than the other (a grouped convolution behind a group norm), is a nest of three coordinates.
 And where one component stands twice on an axis, as the two halves of a gated layer do, its places
-are told apart by the other axes on which they occur: each is the pair of such a role and the
-component.
+are told apart by the other axes on which they occur: each is the pair of the component and such
+a role.
 """
 
 from dataclasses import dataclass
@@ -27,6 +27,10 @@ class Pairs:
     outer: Atoms
     inner: Atoms
     origin: Atoms
+
+    def only(self, rows: NDArray[np.bool_]) -> "Pairs":
+        """Some of the pairs."""
+        return Pairs(self.whole[rows], self.outer[rows], self.inner[rows], self.origin[rows])
 
     def __add__(self, other: "Pairs") -> "Pairs":
         fields = ("whole", "outer", "inner", "origin")
@@ -80,8 +84,7 @@ def close(equations: Equations) -> tuple[Atoms, Pairs, Atoms]:
             break
         component = np.append(component, count_of(component) + np.arange(more))
         component = connected(count_of(component), links)[component]
-    pairs = Pairs(*component[rows.parts], rows.origin)
-    return _told_apart(equations, component, pairs)
+    return _told_apart(equations, component, rows)
 
 
 def count_of(component: Atoms) -> int:
@@ -198,9 +201,14 @@ def _several(key: Atoms, value: Atoms) -> NDArray[np.bool_]:
 
 
 def _told_apart(
-    equations: Equations, component: Atoms, pairs: Pairs
+    equations: Equations, component: Atoms, rows: _Rows
 ) -> tuple[Atoms, Pairs, Atoms]:
-    """Give atoms of one component on one axis roles, by the axes on which they occur."""
+    """Give atoms of one component on one axis roles, by the axes on which they occur.
+
+    Coordinates of pairs are told apart as places on axes are; a whole only where both of its roles
+    are split by one statement.
+    """
+    pairs = Pairs(*component[rows.parts], rows.origin)
     marked = np.zeros(component.size, dtype=bool)
     for axis, dim in equations.occurrences:
         places = np.moveaxis(axis, dim, -1).reshape(-1, axis.shape[dim])
@@ -208,22 +216,44 @@ def _told_apart(
         atoms = np.take_along_axis(places, order, axis=-1)
         again = component[atoms[:, 1:]] == component[atoms[:, :-1]]
         again &= atoms[:, 1:] != atoms[:, :-1]
-        if again.any():
-            marked[atoms[:, 1:][again]] = marked[atoms[:, :-1][again]] = True
+        marked[atoms[:, 1:][again]] = marked[atoms[:, :-1][again]] = True
     atoms = np.flatnonzero(marked)
     if atoms.size == 0:
         return component, pairs, np.zeros(0, dtype=np.int64)
-    role = np.zeros(component.size, dtype=np.uint64)
-    salts = seeds(len(equations.occurrences), 5)
-    for (axis, _), salt in zip(equations.occurrences, salts, strict=True):
-        np.add.at(role, axis.ravel(), salt)
-    kinds, kind = np.unique(role[atoms], return_inverse=True)
-    count = max(count_of(component), int(component[: equations.count].max()) + 1)
+    roles = _roles(equations, component, np.isin(component, component[atoms]))[atoms]
+    kinds, kind = np.unique(roles, return_inverse=True)
+    count = count_of(component)
     labels = count + np.arange(kinds.size)
     keys, own = np.unique(kind * count + component[atoms], return_inverse=True)
     wholes = count + kinds.size + np.arange(keys.size)
     last = int(pairs.origin.max(initial=-1)) + 1
-    more = Pairs(wholes, labels[keys // count], keys % count, np.full(keys.size, last))
-    component = component.copy()
-    component[atoms] = wholes[own]
-    return component, pairs + more, labels
+    more = Pairs(wholes, keys % count, labels[keys // count], np.full(keys.size, last))
+    apart = component.copy()
+    apart[atoms] = wholes[own]
+    whole, outer, inner = apart[rows.parts]
+    both = _several(rows.origin * count + pairs.whole, whole)
+    pairs = Pairs(np.where(both, whole, pairs.whole), outer, inner, rows.origin)
+    return apart, pairs + more, labels
+
+
+def _roles(equations: Equations, component: Atoms, wanted: NDArray[np.bool_]) -> Colours:
+    """One colour for atoms that occur on the same axes and are equated with atoms of one colour."""
+    role = np.zeros(component.size, dtype=np.uint64)
+    salts = seeds(len(equations.occurrences), 5)
+    for (axis, _), salt in zip(equations.occurrences, salts, strict=True):
+        np.add.at(role, axis.ravel(), salt)
+    ends: list[Atoms] = []
+    for number, both in enumerate(equations.same):
+        if wanted[both[0].ravel()[0]] or wanted[both[0]].any():
+            one, other = (part.ravel() for part in np.broadcast_arrays(*both))
+            ends.append(np.stack([one, other, np.full(one.size, number)]))
+    one, other, number = np.concatenate([*ends, np.zeros((3, 0), dtype=np.int64)], axis=1)
+    there, back = (seeds(len(equations.same), salt)[number] for salt in (6, 7))
+    classes = 0
+    while (found := np.unique(role[wanted]).size) > classes:
+        classes = found
+        before = mixed_hash(role)
+        role = before.copy()
+        np.add.at(role, one, mixed_hash(before[other] + there))
+        np.add.at(role, other, mixed_hash(before[one] + back))
+    return role

@@ -51,17 +51,17 @@ def invert(symmetry: Symmetry, permutation: Permutation) -> Permutation:
     """
     return {
         name: places.ravel().argsort().reshape(places.shape) % places.shape[-1]
-        for name, places in _flat_places(symmetry, permutation).items()
+        for name, places in flat_places(symmetry, permutation).items()
     }
 
 
 def compose(symmetry: Symmetry, first: Permutation, second: Permutation) -> Permutation:
     """The permutation that does in one what `first` and then `second` do."""
-    before, after = _flat_places(symmetry, first), _flat_places(symmetry, second)
+    before, after = flat_places(symmetry, first), flat_places(symmetry, second)
     return {name: before[name].ravel()[places] % places.shape[-1] for name, places in after.items()}
 
 
-def _flat_places(symmetry: Symmetry, permutation: Permutation) -> Permutation:
+def flat_places(symmetry: Symmetry, permutation: Permutation) -> Permutation:
     """For each member the member that takes its place, both counted through all blocks."""
     _sources(symmetry, permutation)
     flat: Permutation = {}
@@ -125,7 +125,7 @@ def _permute_tensors(
         if in_place and id(tensor) in done:
             continue
         done.add(id(tensor))
-        moved = _gather(tensor.detach(), places)
+        moved = read_at(tensor.detach(), places)
         if in_place:
             tensor.data = moved
         else:
@@ -133,7 +133,7 @@ def _permute_tensors(
     return result
 
 
-def _gather(tensor: Tensor, places: tuple[Tensor | None, ...]) -> Tensor:
+def read_at(tensor: Tensor, places: tuple[Tensor | None, ...]) -> Tensor:
     """Read a tensor at other positions; an index with several dimensions broadcasts."""
     if all(place is None or place.numel() == place.shape[dim] for dim, place in enumerate(places)):
         for dim, place in enumerate(places):

@@ -16,6 +16,8 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.sparse import coo_matrix
+from scipy.sparse.csgraph import connected_components
 
 from .axes import Atoms, Equations
 from .closure import Colours, Pairs, close, count_of, mixed_hash, seeds
@@ -34,11 +36,15 @@ class Family:
 
 @dataclass(frozen=True)
 class Solution:
-    """The components of all atoms, their pairs, and the families that may be renumbered."""
+    """The components of all atoms, their pairs, and the families that may be renumbered.
+
+    `roles` are the components that tell apart the places of one component on an axis.
+    """
 
     component: Atoms
     pairs: Pairs
     families: tuple[Family, ...]
+    roles: Atoms
 
     @property
     def count(self) -> int:
@@ -103,15 +109,32 @@ def solve(equations: Equations) -> Solution:
     component, pairs, roles = close(equations)
     pinned = _pinned(equations, component, pairs)
     pinned[roles] = True
+    pairs = _without_cycles(pairs, pinned)
     while True:
         colour = _refine(equations, component, pairs, pinned)
         families, broken = _families(pairs, colour, pinned)
-        solution = Solution(component, pairs, tuple(families))
+        solution = Solution(component, pairs, tuple(families), roles)
         if not broken.any():
             broken = _unsound(solution)
         if not broken.any():
             return solution
+        if not (broken & ~pinned).any():
+            for family in families:
+                broken[family.members] = True
         pinned |= broken
+
+
+def _without_cycles(pairs: Pairs, pinned: Mask) -> Pairs:
+    """Pin what would be a coordinate of itself, and forget the pairs that say so."""
+    count = pinned.size
+    ends = (np.tile(pairs.whole, 2), np.append(pairs.outer, pairs.inner))
+    graph = coo_matrix((np.ones(ends[0].size, dtype=np.int8), ends), (count, count))
+    ring = connected_components(graph, connection="strong")[1]
+    turns = (ring[pairs.whole] == ring[pairs.outer]) | (ring[pairs.whole] == ring[pairs.inner])
+    turns = np.isin(ring[pairs.whole], ring[pairs.whole[turns]])
+    for part in (pairs.whole, pairs.outer, pairs.inner):
+        pinned[part[turns]] = True
+    return pairs.only(~turns)
 
 
 def _unsound(solution: Solution) -> Mask:
@@ -156,7 +179,7 @@ def _refine(equations: Equations, component: Atoms, pairs: Pairs, pinned: Mask) 
     for (axis, _), seed in zip(equations.occurrences, salts, strict=True):
         np.add.at(colour, component[axis.ravel()], seed)
     own = seeds(count, 2)
-    salts = seeds(len(equations.pairs), 3)[pairs.origin]
+    salts = seeds(int(pairs.origin.max(initial=-1)) + 1, 3)[pairs.origin]
     classes = 0
     while True:
         colour = np.where(pinned, own, mixed_hash(colour))

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, fx, nn
 from torch.export.graph_signature import InputKind
+from torch.utils._pytree import tree_leaves, tree_map
 
 from ..errors import SymmetryError
 from ..state import mode
@@ -64,7 +65,10 @@ class Trace:
         inputs: tuple[Tensor, ...],
         observe: Callable[[str, Any], None] | None = None,
     ) -> Any:  # noqa: ANN401 - whatever the network returns
-        """Run the graph with the given state, showing every node's result to `observe`."""
+        """Run the graph with the given state, showing every node's result to `observe`.
+
+        A state in double precision makes all of it run in double precision.
+        """
         given = dict(zip(self.inputs, inputs, strict=True))
         arguments = [
             state[self.states[node.name]]
@@ -75,19 +79,40 @@ class Trace:
             for node in self.nodes
             if node.op == "placeholder"
         ]
-        return _Runner(self.module, observe).run(*arguments, enable_io_processing=False)
+        double = any(tensor.dtype is torch.float64 for tensor in state.values())
+        arguments = [doubled(value) if double else value for value in arguments]
+        runner = _Runner(self.module, observe, double)
+        return runner.run(*arguments, enable_io_processing=False)
 
 
 class _Runner(fx.Interpreter):
-    def __init__(self, module: fx.GraphModule, observe: Callable[[str, Any], None] | None) -> None:
+    def __init__(
+        self, module: fx.GraphModule, observe: Callable[[str, Any], None] | None, double: bool
+    ) -> None:
         super().__init__(module)
         self.observe = observe
+        self.double = double
+
+    def call_function(self, target: Any, args: Any, kwargs: Any) -> Any:  # noqa: ANN401
+        if not self.double:
+            return super().call_function(target, args, kwargs)
+        args, kwargs = tree_map(doubled, (args, kwargs))
+        return tree_map(doubled, super().call_function(target, args, kwargs))
 
     def run_node(self, n: fx.Node) -> Any:  # noqa: ANN401
         result = super().run_node(n)
         if self.observe is not None and n.op == "call_function":
             self.observe(n.name, result)
         return result
+
+
+def doubled(leaf: Any) -> Any:  # noqa: ANN401
+    """Double precision in place of any other floating-point one; anything else as it is."""
+    if isinstance(leaf, Tensor) and leaf.is_floating_point():
+        return leaf.double()
+    if isinstance(leaf, torch.dtype) and leaf.is_floating_point:
+        return torch.float64
+    return leaf
 
 
 def arguments_of(example: Example) -> tuple[tuple[Any, ...], dict[str, Any]]:
@@ -99,7 +124,7 @@ def arguments_of(example: Example) -> tuple[tuple[Any, ...], dict[str, Any]]:
 
 def tensors_of(example: Example) -> tuple[Tensor, ...]:
     """The tensors of an example input, in order."""
-    leaves = torch.utils._pytree.tree_leaves(arguments_of(example))
+    leaves = tree_leaves(arguments_of(example))
     return tuple(leaf for leaf in leaves if isinstance(leaf, Tensor))
 
 
@@ -110,7 +135,7 @@ def trace(network: nn.Module, example: Example, *, training: bool = False) -> Tr
     dropout does nothing. Raises `SymmetryError` when `torch.export` cannot follow the network.
     """
     arguments, named = arguments_of(example)
-    automatic = torch.utils._pytree.tree_map(_automatic_batch, (arguments, named))
+    automatic = tree_map(_automatic_batch, (arguments, named))
     shapes = {**automatic[1]} if named else automatic[0]
     with mode(network, training), torch.no_grad(), _quiet():
         try:
@@ -131,7 +156,8 @@ def trace(network: nn.Module, example: Example, *, training: bool = False) -> Tr
             states[node.name] = str(spec.target)
         elif spec.kind is InputKind.USER_INPUT and isinstance(node.meta.get("val"), Tensor):
             inputs.append(node.name)
-            any_batch &= isinstance(node.meta["val"].shape[0], torch.SymInt)
+            shape = node.meta["val"].shape
+            any_batch &= not shape or _is_free(shape[0])
         elif spec.kind is InputKind.BUFFER:
             constants[node.name] = network.get_buffer(str(spec.target))
         elif spec.target is not None:
@@ -159,6 +185,11 @@ def _automatic_batch(leaf: object) -> object:
     return None
 
 
+def _is_free(size: int | torch.SymInt) -> bool:
+    """Whether a size may be any: a symbol that the graph did not settle on one number."""
+    return isinstance(size, torch.SymInt) and size.node.maybe_as_int() is None
+
+
 def _evaluating(module: fx.GraphModule) -> fx.GraphModule:
     """Give a graph the arithmetic of evaluation, and drop what would write into the state."""
     for node in list(module.graph.nodes):
@@ -168,6 +199,8 @@ def _evaluating(module: fx.GraphModule) -> fx.GraphModule:
         name = schema.name.removeprefix("aten::").rstrip("_")
         if name == "add" and not node.users and node.args[0].op == "placeholder":
             module.graph.erase_node(node)  # batch norm's counter
+        elif name == "_assert_tensor_metadata":
+            module.graph.erase_node(node)  # which would forbid double precision
         elif "batch_norm" in name or "dropout" in name:
             for place, argument in enumerate(schema.arguments):
                 if argument.name in ("training", "train") and place < len(node.args):

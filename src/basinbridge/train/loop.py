@@ -150,9 +150,11 @@ def descend(
     step: Callable[[Batch], Tensor],
     data: Data,
     recipe: Recipe,
+    after: Callable[[], None] | None = None,
 ) -> list[float]:
     """Minimise: `step` writes the gradient of a batch, the optimiser changes `weights` in place.
 
+    `after` is called behind every change, to bring the weights back to where they must lie.
     Returns the mean loss of every epoch, in nats. Raises `InputError` naming the epoch and the
     learning rate if a loss or a weight is no longer finite.
     """
@@ -183,6 +185,8 @@ def descend(
             optimizer.param_groups[0]["lr"] = rate
             total += step(batch)
             optimizer.step()
+            if after is not None:
+                after()
             count += 1
         expected = count
         history.append(float(total) / max(count, 1))
