@@ -12,7 +12,7 @@ INSTALL := $(BIN)/python -m pip install --disable-pip-version-check -c constrain
 .DEFAULT_GOAL := help
 # Two pips must not write to one environment at once.
 .NOTPARALLEL:
-.PHONY: help demo test lint format bench clean distclean
+.PHONY: help demo test lint format clean distclean
 
 help: ## list every target
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -31,9 +31,6 @@ lint: $(FOR_TESTS) ## check format, style and types
 format: $(FOR_TESTS) ## rewrite the code in the house's format
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
-
-bench: $(FOR_DEMO) ## measure speed with benchmarks/run.py
-	$(BIN)/python benchmarks/run.py
 
 clean: ## remove what the other targets made, but keep .venv
 	rm -rf demo build dist .coverage .hypothesis .mypy_cache .pytest_cache .ruff_cache

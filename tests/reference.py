@@ -19,10 +19,11 @@ def samples_of(activations):
 def cross_correlation(one, other):
     """Eq. (3): of samples (n, p) and (n, q), entry by entry of the (p, q) matrix."""
     result = np.zeros((one.shape[1], other.shape[1]))
-    for i, j in np.ndindex(result.shape):
-        x, y = one[:, i] - one[:, i].mean(), other[:, j] - other[:, j].mean()
-        scale = np.sqrt((x * x).mean() * (y * y).mean())
-        result[i, j] = (x * y).mean() / scale if scale > 0 else 0.0
+    columns, others = ([x - x.mean() for x in samples.T] for samples in (one, other))
+    for i, x in enumerate(columns):
+        for j, y in enumerate(others):
+            scale = np.sqrt(np.dot(x, x) * np.dot(y, y))
+            result[i, j] = np.dot(x, y) / scale if scale > 0 else 0.0
     return result
 
 

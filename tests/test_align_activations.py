@@ -82,6 +82,16 @@ def test_a_constant_channel_correlates_with_nothing(dtype, value, count):
     assert found.abs().min() > 1e-4
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_a_channel_constant_but_for_rounding_counts_as_constant(dtype):
+    one, other = two_samples(200, dtype=dtype)
+    value = torch.tensor(-3.7, dtype=dtype)
+    one[:, 1] = value
+    one[::3, 1] = torch.nextafter(value, torch.zeros_like(value))
+    assert len(one[:, 1].unique()) == 2
+    assert moments_of(one, other, batch=37).correlation()[1].abs().max() == 0
+
+
 def test_a_channel_far_smaller_than_the_others_still_correlates():
     one, other = two_samples()
     small = one.clone()
@@ -186,6 +196,10 @@ def convolutions(in_place):
 def test_a_relu_in_place_does_not_overwrite_what_is_read_before_it(kind):
     data = torch.randn(9, 3, 6, 6, dtype=torch.float64), torch.zeros(9)
     plain = convolutions(False), convolutions(False)
+    for network in plain:
+        for layer in (network[1], network[3]):
+            nn.init.constant_(layer.bias, -2.0)  # so that means are below zero before a ReLU
+            nn.init.constant_(layer.bias[:1], 0.5)
     found = []
     for in_place in (False, True):
         networks = convolutions(in_place), convolutions(in_place)
@@ -211,8 +225,8 @@ def test_pre_and_post_are_two_sides_of_the_nonlinearity():
         assert not torch.allclose(before.correlation(), behind.correlation())
 
 
-class OnePassPerImage(nn.Module):
-    """Its graph holds for one batch size only, since it counts the images in Python."""
+class CountsInPython(nn.Module):
+    """Its graph holds for one batch size only, which it reads as a plain number."""
 
     def __init__(self):
         super().__init__()
@@ -220,18 +234,24 @@ class OnePassPerImage(nn.Module):
         self.second = nn.Linear(6, 3)
 
     def forward(self, inputs):
-        rows = [torch.tanh(self.first(inputs[place])) for place in range(inputs.shape[0])]
-        return self.second(torch.stack(rows))
+        hidden = torch.tanh(self.first(inputs))
+        return self.second(hidden.view(int(inputs.shape[0]), 6))
 
 
 def test_a_graph_of_one_batch_size_is_made_anew_for_every_other():
     torch.manual_seed(0)
-    network = OnePassPerImage().double()
+    network = CountsInPython().double()
     symmetry = bb.discover(network, torch.randn(2, 4, dtype=torch.float64))
     assert not symmetry.traces[0].any_batch
     data = torch.randn(8, 4, dtype=torch.float64), torch.zeros(8)
-    gathered = gather(network, OnePassPerImage().double(), data, symmetry, batch_size=2)
-    assert sum(moments.count for _, moments in gathered["first"]) == 8
+    other = CountsInPython().double()
+    gathered = gather(network, other, data, symmetry, batch_size=3)
+    ((_, moments),) = gathered["first"]
+    one, two = (torch.tanh(net.first(data[0])).detach().numpy() for net in (network, other))
+    assert moments.count == 8
+    np.testing.assert_allclose(
+        moments.correlation(), reference.cross_correlation(one, two), atol=1e-12
+    )
 
 
 def test_alignment_needs_two_inputs_and_one_architecture():

@@ -1,4 +1,5 @@
 import copy
+import itertools
 
 import numpy as np
 import pytest
@@ -40,7 +41,7 @@ def with_negative_zeros(network):
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-@pytest.mark.parametrize("name", ["mlp", "tinyten", "resnet32"])
+@pytest.mark.parametrize("name", ["mlp", "tinyten", "residual"])
 @pytest.mark.parametrize("kind", CURVES)
 def test_the_ends_are_the_endpoints_bit_for_bit(kind, name, dtype):
     start, end = (with_negative_zeros(built(name, seed=seed).to(dtype)) for seed in (0, 1))
@@ -122,7 +123,7 @@ def test_inner_control_points_start_equally_spaced_on_the_line(kind):
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-@pytest.mark.parametrize("name", ["tinyten", "resnet32", "googlenet"])
+@pytest.mark.parametrize("name", ["tinyten", "residual", "resnet32"])
 def test_a_state_holds_all_tensors_in_their_types(name, dtype):
     start, end = built(name).to(dtype), built(name, seed=1).to(dtype)
     start.state_dict()[next(n for n in start.state_dict() if "num_batches" in n)].fill_(41)
@@ -164,7 +165,7 @@ def test_the_end_may_be_a_state():
 
 def test_a_network_on_a_curve_computes_what_its_state_says():
     start, end = built("resnet32"), built("resnet32", seed=1)
-    curve = bent("chain-2", start, end)
+    curve = CURVES["chain-2"](start, end)
     plain = copy.deepcopy(start)
     plain.load_state_dict(curve.state_at(0.37))
     inputs = inputs_for("resnet32", 2)
@@ -188,11 +189,11 @@ def test_arc_length_is_that_of_a_dense_polygon(kind):
     path = reference.chain_point if kind.startswith("chain") else reference.de_casteljau
     times = [0.0, 0.2, 0.5, 1.0]
     wanted = [0.0]
-    for early, late in zip(times[:-1], times[1:], strict=True):
-        dense = torch.stack([path(points, t) for t in np.linspace(early, late, 601)])
+    for early, late in itertools.pairwise(times):
+        dense = torch.stack([path(points, t) for t in np.linspace(early, late, 1001)])
         wanted.append(wanted[-1] + float(dense.diff(dim=0).norm(dim=1).sum()))
     assert curve.arc_length(times, pieces=64) == pytest.approx(wanted, rel=1e-3)
-    assert curve.arc_length(times)[1:] == pytest.approx(wanted[1:], rel=2e-2)
+    assert curve.arc_length(times) == pytest.approx(wanted, rel=5e-3)
 
 
 def test_the_arc_length_of_a_line_is_the_distance():
@@ -201,7 +202,7 @@ def test_the_arc_length_of_a_line_is_the_distance():
         (one - other).square().sum()
         for one, other in zip(start.parameters(), end.parameters(), strict=True)
     ]
-    wanted = float(sum(squares).sqrt())
+    wanted = float(sum(squares).detach().sqrt())
     for kind in ("line", "bezier-3", "chain-6"):
         lengths = CURVES[kind](start, end).arc_length([0.0, 0.3, 1.0])
         assert lengths[-1] == pytest.approx(wanted, rel=1e-12)

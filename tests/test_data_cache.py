@@ -64,7 +64,7 @@ def test_a_write_that_fails_leaves_the_old_file_and_no_other(tmp_path, caplog, m
     write(path, decoded(4))
 
     def full(_descriptor):
-        raise OSError("no space left on device")
+        raise OSError(28, "no space left on device")
 
     monkeypatch.setattr(os, "fsync", full)
     write(path, decoded(2))

@@ -1,110 +1,186 @@
-"""Scores along a curve equal naive ones."""
-
-import numpy as np
 import pytest
 import reference
 import torch
 from networks import built, copy_of, data_for, same_bits
-from torch import nn
+from test_curve_paths import CURVES, bent
 
-from basinbridge import Bezier, CurveReport, InputError, Linear, PolyChain, evaluate
+import basinbridge as bb
+from basinbridge.evaluate.along import CurveReport
 from basinbridge.evaluate.batchnorm import reestimate
 
 
-def bent(kind, name, **options):
-    curve = kind.between(built(name, 0), built(name, 1), **options)
-    points = curve.points.clone()
-    generator = torch.Generator().manual_seed(5)
-    parameters = curve.layout.parameters
-    noise = torch.randn(parameters, generator=generator, dtype=points.dtype)
-    points[1, :parameters] += 0.2 * noise
-    return curve.with_points(points)
+@pytest.mark.parametrize("points", [2, 3, 7])
+@pytest.mark.parametrize("kind", ["line", "bezier-2", "bezier-3", "chain-1", "chain-2"])
+def test_scores_are_those_of_the_networks_at_equally_spaced_t(kind, points):
+    curve = bent(kind, built("mlp"), built("mlp", seed=1))
+    data = data_for("mlp", 23)
+    report = bb.evaluate(curve, data, points=points, batch_size=10)
+    assert report.t == tuple(place / (points - 1) for place in range(points))
+    for t, loss, accuracy in zip(report.t, report.loss, report.accuracy, strict=True):
+        wanted = reference.score(curve.network_at(t), *data)
+        assert (loss, accuracy) == pytest.approx(wanted, rel=1e-10)
+    assert report.batchnorm_images == 0
 
 
-@pytest.mark.parametrize("name", ["mlp", "digits", "residual"])
-def test_scores_are_the_networks_own_with_fresh_statistics(name):
-    curve = bent(Bezier, name)
-    test, train = data_for(name, 13), data_for(name, 24, seed=7)
-    report = evaluate(curve, test, batchnorm_data=train, points=4, batch_size=5)
-    for place, t in enumerate(report.t):
+@pytest.mark.parametrize("name", ["digits", "tinyten", "residual"])
+def test_batch_norm_is_reestimated_at_every_point_ends_included(name):
+    curve = CURVES["bezier-2"](built(name), built(name, seed=1))
+    data, training = data_for(name, 7), data_for(name, 12, seed=5)
+    report = bb.evaluate(curve, data, batchnorm_data=training, points=3)
+    assert report.batchnorm_images == 12
+    left = bb.evaluate(curve, data, points=3)
+    for place, t in enumerate((0.0, 0.5, 1.0)):
         network = curve.network_at(t)
-        reestimate(network, [train])
-        loss, accuracy = reference.score(network, *test)
-        assert report.loss[place] == pytest.approx(loss, rel=1e-6)
-        assert report.accuracy[place] == pytest.approx(accuracy, abs=1e-12)
-    assert report.t == (0.0, 1 / 3, 2 / 3, 1.0)
-    assert report.batchnorm_images == (0 if name == "mlp" else 24)
+        assert left.loss[place] == pytest.approx(reference.score(network, *data)[0], rel=1e-9)
+        statistics = reference.batch_norm_statistics(network, [training])
+        for layer, (mean, variance) in statistics.items():
+            network.get_submodule(layer).running_mean.copy_(torch.from_numpy(mean))
+            network.get_submodule(layer).running_var.copy_(torch.from_numpy(variance))
+        wanted = reference.score(network, *data)
+        assert (report.loss[place], report.accuracy[place]) == pytest.approx(wanted, rel=1e-9)
+        assert report.loss[place] != pytest.approx(left.loss[place], rel=1e-3)
 
 
-@pytest.mark.parametrize(("kind", "options"), [(Bezier, {}), (PolyChain, {"bends": 2})])
-def test_averages_are_line_integrals_over_arc_length(kind, options):
-    curve = bent(kind, "mlp", **options)
-    report = evaluate(curve, data_for("mlp", 40), points=31)
-    parameters = curve.layout.parameters
+def test_the_image_limit_holds_and_is_recorded():
+    curve = CURVES["line"](built("digits"), built("digits", seed=1))
+    data, training = data_for("digits", 5), data_for("digits", 40, seed=5)
+    for images in (10, 40, 1000):
+        report = bb.evaluate(
+            curve, data, batchnorm_data=training, points=2, batchnorm_images=images
+        )
+        assert report.batchnorm_images == min(images, 40)
 
-    def position(t):
-        return curve.vector_at(t)[:parameters].numpy()
 
+@pytest.mark.parametrize("kind", ["line", "bezier-2", "bezier-3", "chain-2"])
+def test_averages_are_integrals_over_arc_length(kind):
+    curve = bent(kind, built("mlp"), built("mlp", seed=1))
+    report = bb.evaluate(curve, data_for("mlp", 30), points=5)
+    count = curve.layout.parameters
+    points = curve.points[:, :count].numpy()
+    path = reference.chain_point if kind.startswith("chain") else reference.de_casteljau
     for values, average in (
-        (report.accuracy, report.average_accuracy),
         (report.loss, report.average_loss),
+        (report.accuracy, report.average_accuracy),
     ):
-        expected = reference.average_over_arc_length(values, report.t, position, per_piece=20)
-        assert average == pytest.approx(expected, rel=2e-2)
-        assert min(values) <= average <= max(values)
+        wanted = reference.average_over_arc_length(values, report.t, lambda t: path(points, t))
+        assert average == pytest.approx(wanted, rel=3e-3)
+    assert report.length[0] == 0
+    assert report.length[-1] == pytest.approx(1, abs=1e-12)
+    assert list(report.length) == sorted(report.length)
 
 
-def test_minimum_and_barrier():
+def test_where_a_curve_runs_fast_counts_for_more():
+    start, end = built("mlp"), built("mlp", seed=1)
+    curve = bb.PolyChain.between(start, end, bends=1)
+    points = curve.points.clone()
+    points[1] = 0.9 * points[0] + 0.1 * points[2]  # the first half covers a tenth of the way
+    report = bb.evaluate(curve.with_points(points), data_for("mlp", 30), points=3)
+    assert report.length == pytest.approx((0, 0.1, 1), abs=1e-9)
+    first, second = ((a + b) / 2 for a, b in (report.loss[:2], report.loss[1:]))
+    assert report.average_loss == pytest.approx(0.1 * first + 0.9 * second, rel=1e-9)
+
+
+def test_summaries_are_read_off_the_arrays():
     report = CurveReport(
-        t=(0.0, 0.25, 1.0), loss=(1.0, 3.0, 2.0), accuracy=(0.9, 0.4, 0.8),
-        length=(0.0, 0.5, 1.0), batchnorm_images=0,
-    )  # fmt: skip
+        t=(0.0, 0.25, 0.5, 1.0),
+        loss=(1.0, 3.0, 2.0, 2.0),
+        accuracy=(0.9, 0.4, 0.6, 0.8),
+        length=(0.0, 0.5, 0.75, 1.0),
+        batchnorm_images=0,
+    )
+    assert report.average_loss == pytest.approx(0.5 * 2 + 0.25 * 2.5 + 0.25 * 2)
+    assert report.average_accuracy == pytest.approx(0.5 * 0.65 + 0.25 * 0.5 + 0.25 * 0.7)
     assert report.minimum_accuracy == 0.4
-    assert report.barrier == 3.0 - 1.25
-    assert report.average_loss == pytest.approx(0.5 * 2.0 + 0.5 * 2.5)
-    assert "minimum 40.00 %" in str(report)
-    assert len(str(report).splitlines()) == 5
+    # max over t of the loss less (1 - t) * 1 + t * 2: at t = 0.25, 3 - 1.25.
+    assert report.barrier == pytest.approx(1.75)
+    text = str(report)
+    assert "minimum 40.00 %" in text
+    assert "barrier 1.7500" in text
+    assert len(text.splitlines()) == 2 + 4
 
 
-def test_a_curve_of_no_length_is_averaged_over_t():
+def test_a_convex_valley_has_no_barrier():
+    report = CurveReport((0.0, 0.5, 1.0), (1.0, 0.2, 3.0), (1.0,) * 3, (0.0, 0.5, 1.0), 0)
+    assert report.barrier == 0
+
+
+def test_a_curve_that_is_a_point_has_plain_averages():
     network = built("mlp")
-    report = evaluate(Linear.between(network, network), data_for("mlp", 9), points=3)
-    assert report.average_loss == pytest.approx(report.loss[0])
+    data = data_for("mlp", 20)
+    report = bb.evaluate(bb.Bezier.between(network, network), data, points=3)
+    loss, accuracy = reference.score(network, *data)
+    assert report.average_loss == pytest.approx(loss, rel=1e-9)
+    assert report.average_accuracy == pytest.approx(accuracy)
     assert report.barrier == pytest.approx(0, abs=1e-12)
 
 
-def test_statistics_come_from_so_many_images_at_most():
-    curve = Linear.between(built("digits", 0), built("digits", 1))
-    train = data_for("digits", 50)
-    report = evaluate(
-        curve, data_for("digits", 4), batchnorm_data=train, batchnorm_images=20, points=2
+def test_evaluation_leaves_the_curve_as_it_is():
+    start, end = built("tinyten").train(), built("tinyten", seed=1)
+    curve = bb.Bezier.between(start, end)
+    before, points = copy_of(curve.network), curve.points.clone()
+    settings = {"batchnorm_data": data_for("tinyten", 8), "points": 3}
+    first = bb.evaluate(curve, data_for("tinyten", 6), **settings)
+    assert same_bits(curve.network, before)
+    assert torch.equal(curve.points, points)
+    assert all(module.training for module in curve.network.modules())
+    assert bb.evaluate(curve, data_for("tinyten", 6), **settings) == first
+
+
+def test_auxiliary_outputs_and_training_mode_do_not_matter():
+    start, end = built("googlenet"), built("googlenet", seed=1)
+    data = data_for("googlenet", 3)
+    reports = [
+        bb.evaluate(bb.Linear.between(start.train(training), end), data, points=2)
+        for training in (True, False)
+    ]
+    assert reports[0] == reports[1]
+    assert reports[0].loss[0] == pytest.approx(reference.score(start, *data)[0], rel=1e-9)
+
+
+def test_batches_and_loaders_are_the_same_data():
+    curve = bent("bezier-2", built("mlp"), built("mlp", seed=1))
+    inputs, labels = data_for("mlp", 20)
+    loader = torch.utils.data.DataLoader(
+        torch.utils.data.TensorDataset(inputs, labels), batch_size=6
     )
-    assert report.batchnorm_images == 20
-    whole = evaluate(curve, data_for("digits", 4), batchnorm_data=train, points=2)
-    assert whole.batchnorm_images == 50
-    assert whole.loss != report.loss
-    kept = evaluate(curve, data_for("digits", 4), points=2)
-    assert kept.batchnorm_images == 0
+    whole = bb.evaluate(curve, (inputs, labels), points=3)
+    for data in (loader, list(loader), tuple(loader)):
+        report = bb.evaluate(curve, data, points=3)
+        assert report.loss == pytest.approx(whole.loss, rel=1e-12)
+        assert report.accuracy == whole.accuracy
 
 
-def test_the_curve_stays_as_it_is_and_progress_is_told():
-    curve = Bezier.between(built("digits", 0), built("digits", 1))
-    before, points, seen = copy_of(curve.network), curve.points.clone(), []
-    evaluate(
-        curve, data_for("digits", 4), batchnorm_data=data_for("digits", 8), points=3,
-        progress=lambda *values: seen.append(values),
-    )  # fmt: skip
-    assert same_bits(before, curve.network)
-    assert torch.equal(points, curve.points)
-    assert seen == [(1, 3), (2, 3), (3, 3)]
+def test_tuples_of_batches_serve_batch_norm_too():
+    curve = bb.Linear.between(built("digits"), built("digits", seed=1))
+    batches = (data_for("digits", 6, seed=1), data_for("digits", 6, seed=2))
+    report = bb.evaluate(curve, data_for("digits", 5), batchnorm_data=batches, points=2)
+    network = curve.network_at(0)
+    reestimate(network, batches)
+    assert report.batchnorm_images == 12
+    wanted = reference.score(network, *data_for("digits", 5))
+    assert report.loss[0] == pytest.approx(wanted[0], rel=1e-9)
 
 
-def test_loaders_serve_and_empty_ones_are_refused():
-    line = Linear.between(nn.Linear(2, 2), nn.Linear(2, 2))
-    inputs, labels = torch.randn(8, 2), torch.zeros(8, dtype=torch.long)
-    loader = torch.utils.data.DataLoader(torch.utils.data.TensorDataset(inputs, labels), 3)
-    one = evaluate(line, loader, points=3)
-    other = evaluate(line, (inputs, labels), points=3)
-    assert np.allclose(one.loss, other.loss)
-    with pytest.raises(InputError, match="empty"):
-        evaluate(line, [], points=3)
+def test_progress_is_told_after_every_point():
+    told = []
+    curve = bb.Linear.between(built("mlp"), built("mlp", seed=1))
+    bb.evaluate(curve, data_for("mlp", 9), points=4, progress=lambda *news: told.append(news))
+    assert told == [(1, 4), (2, 4), (3, 4), (4, 4)]
+
+
+def test_sixty_one_points_unless_told_otherwise():
+    curve = bb.Linear.between(built("mlp"), built("mlp", seed=1))
+    assert len(bb.evaluate(curve, data_for("mlp", 9)).t) == 61
+
+
+@pytest.mark.parametrize("points", [1, 0, -2])
+def test_fewer_points_than_ends_are_refused(points):
+    curve = bb.Linear.between(built("mlp"), built("mlp", seed=1))
+    with pytest.raises(bb.InputError, match="points is"):
+        bb.evaluate(curve, data_for("mlp", 9), points=points)
+
+
+def test_no_data_are_refused():
+    curve = bb.Linear.between(built("mlp"), built("mlp", seed=1))
+    with pytest.raises(bb.InputError, match="empty"):
+        bb.evaluate(curve, [], points=2)

@@ -1,6 +1,4 @@
-"""What a step minimises."""
-
-import types
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -8,29 +6,53 @@ from networks import built, data_for
 from torch import nn
 from torch.nn import functional
 
-from basinbridge.train.objective import logits_of, standard
+from basinbridge.models import GoogLeNetOutput
+from basinbridge.train.objective import AUXILIARY_WEIGHT, logits_of, standard
 
 
-def test_standard_is_mean_cross_entropy():
-    network, (inputs, labels) = built("mlp"), data_for("mlp", 9)
-    probabilities = network(inputs).softmax(-1)[range(9), labels]
-    torch.testing.assert_close(standard(network, inputs, labels), -probabilities.log().mean())
+@pytest.mark.parametrize("name", ["mlp", "tinyten"])
+def test_the_standard_objective_is_the_mean_cross_entropy(name):
+    network = built(name)
+    inputs, labels = data_for(name, 6)
+    chances = torch.softmax(network(inputs), dim=1)
+    wanted = -torch.stack([chances[row, label].log() for row, label in enumerate(labels)]).mean()
+    torch.testing.assert_close(standard(network, inputs, labels), wanted, rtol=1e-12, atol=0)
 
 
-def test_auxiliary_heads_weigh_three_tenths():
-    network, (inputs, labels) = built("googlenet").train(), data_for("googlenet", 3)
+def test_auxiliary_classifiers_weigh_three_tenths_each_in_training_and_nothing_in_evaluation():
+    assert AUXILIARY_WEIGHT == 0.3
+    network = built("googlenet").train()
     for module in network.modules():
-        if isinstance(module, nn.Dropout | nn.BatchNorm2d):
-            module.eval()
-    main, *others = (functional.cross_entropy(output, labels) for output in network(inputs))
-    assert len(others) == 2
-    torch.testing.assert_close(standard(network, inputs, labels), main + 0.3 * sum(others))
+        if isinstance(module, nn.Dropout):
+            module.p = 0.0
+    inputs, labels = data_for("googlenet", 4)
+    outputs = network(inputs)
+    parts = [functional.cross_entropy(logits, labels) for logits in outputs]
+    assert len(parts) == 3
+    wanted = parts[0] + 0.3 * parts[1] + 0.3 * parts[2]
+    torch.testing.assert_close(standard(network, inputs, labels), wanted, rtol=1e-12, atol=0)
+    network.eval()
+    wanted = functional.cross_entropy(network(inputs), labels)
+    torch.testing.assert_close(standard(network, inputs, labels), wanted, rtol=1e-12, atol=0)
 
 
-@pytest.mark.parametrize("wrap", [tuple, list, lambda both: types.SimpleNamespace(logits=both[0]),
-                                  lambda both: {"logits": both[0]}])  # fmt: skip
-def test_logits_are_found_in_whatever_networks_return(wrap):
-    logits = torch.randn(2, 3)
-    found = logits_of(wrap([logits, torch.randn(2, 3)]))
-    assert found[0] is logits
-    assert logits_of(logits) == [logits]
+def test_auxiliary_classifiers_learn_from_their_share():
+    network = built("googlenet").train()
+    standard(network, *data_for("googlenet", 4)).backward()
+    for name in ("auxiliary1.classifier.weight", "auxiliary2.hidden.bias", "classifier.weight"):
+        assert network.get_parameter(name).grad.abs().max() > 0
+
+
+def test_logits_are_found_in_what_networks_return():
+    main, other = torch.zeros(2, 3), torch.ones(2, 3)
+    for outputs, wanted in [
+        (main, [main]),
+        ((main, other), [main, other]),
+        ([main, None, other], [main, other]),
+        (GoogLeNetOutput(main, other, other), [main, other, other]),
+        (SimpleNamespace(logits=main, hidden=other), [main]),
+        ({"hidden": other, "logits": main}, [main]),
+    ]:
+        found = logits_of(outputs)
+        assert len(found) == len(wanted)
+        assert all(one is two for one, two in zip(found, wanted, strict=True))

@@ -13,10 +13,14 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from .align.match import align
     from .curve.fit import fit
+    from .curve.pam import pam
     from .curve.paths import Bezier, Curve, Linear, PolyChain
     from .data.batches import ImageData
     from .errors import InputError, SymmetryError
     from .evaluate.along import CurveReport, evaluate
+    from .evaluate.bound import Bound, bound
+    from .evaluate.plane import Plane, plane
+    from .evaluate.signature import Signature, signature
     from .state import load_state, save_state
     from .symmetry.discover import discover
     from .symmetry.groups import Group, Symmetry
@@ -25,24 +29,31 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Bezier",
+    "Bound",
     "Curve",
     "CurveReport",
     "Group",
     "ImageData",
     "InputError",
     "Linear",
+    "Plane",
     "PolyChain",
+    "Signature",
     "Symmetry",
     "SymmetryError",
     "align",
+    "bound",
     "discover",
     "evaluate",
     "fit",
     "identity_permutation",
     "load_state",
+    "pam",
     "permute",
+    "plane",
     "random_permutation",
     "save_state",
+    "signature",
     "train",
 ]
 
@@ -50,10 +61,14 @@ __all__ = [
 _HOMES = {
     "align": "align.match",
     "fit": "curve.fit",
+    "pam": "curve.pam",
     **dict.fromkeys(("Bezier", "Curve", "Linear", "PolyChain"), "curve.paths"),
     "ImageData": "data.batches",
     **dict.fromkeys(("InputError", "SymmetryError"), "errors"),
     **dict.fromkeys(("CurveReport", "evaluate"), "evaluate.along"),
+    **dict.fromkeys(("Bound", "bound"), "evaluate.bound"),
+    **dict.fromkeys(("Plane", "plane"), "evaluate.plane"),
+    **dict.fromkeys(("Signature", "signature"), "evaluate.signature"),
     **dict.fromkeys(("load_state", "save_state"), "state"),
     "discover": "symmetry.discover",
     **dict.fromkeys(("Group", "Symmetry"), "symmetry.groups"),

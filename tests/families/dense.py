@@ -52,8 +52,7 @@ def densenet121() -> Built:
 def cross_stage_partial() -> Built:
     """CSPNet (Wang et al. 2020): half of the channels pass by a dense block.
 
-    The stem's two halves, 2 layers of two groups in each of 1 block of 3 layers less one: the
-    passing half, the working half, 3 * 2 inside, and the transition behind.
+    Both halves of the stem, two groups in each of 3 dense layers, and the transition behind.
     """
 
     class Net(nn.Module):

@@ -8,12 +8,12 @@ from . import Built, family
 from .parts import Residual, conv, image
 
 
-@family(groups=11)
+@family(groups=12)
 def unet() -> Built:
     """U-Net (Ronneberger et al. 2015) of depth 2: two convolutions at each of 5 places.
 
-    Each convolution is a group (10), but an up-convolution's result is a group too (2 more), and
-    the last convolution of an encoder level is joined with it by concatenation, not by addition.
+    Every convolution but the last makes a group (10), and so does every up-convolution (2), which
+    is joined to the encoder's features by concatenation, not by addition.
     """
 
     class Net(nn.Module):
@@ -95,7 +95,7 @@ def generator() -> Built:
 
 @family(groups=4)
 def discriminator() -> Built:
-    """DCGAN's discriminator: strided convolutions with leaky slopes, minibatch deviation left out."""
+    """DCGAN's discriminator: strided convolutions with leaky slopes."""
     layers = []
     for width, out in ((3, 4), (4, 5), (5, 6), (6, 7)):
         layers += [nn.Conv2d(width, out, 4, 2, 1), nn.BatchNorm2d(out), nn.LeakyReLU(0.2)]
@@ -104,9 +104,9 @@ def discriminator() -> Built:
 
 @family(groups=4)
 def super_resolution() -> Built:
-    """EDSR (Lim et al. 2017): a stream, insides of 2 blocks, and a pixel shuffle's channels.
+    """EDSR (Lim et al. 2017): a stream, the insides of 2 blocks, and a pixel shuffle's channels.
 
-    The upsampling convolution's channels times the 4 places of a pixel are one group.
+    A channel of the upsampled image is 4 of the convolution before, whose order is fixed.
     """
 
     class Net(nn.Module):
@@ -127,7 +127,11 @@ def super_resolution() -> Built:
 
 @family(groups=3)
 def pixel_unshuffled() -> Built:
-    """Space to channels and back by views: channels, then channels times places."""
+    """Space to channels and back, by torch's operator and by a view.
+
+    The first convolution's channels (each is 4 of the next one's), the second's, and those of the
+    third before they become places.
+    """
 
     class Net(nn.Module):
         def __init__(self):
@@ -183,9 +187,15 @@ def wavenet() -> Built:
     return Net(), torch.randn(2, 1, 12)
 
 
-@family()
+@family(groups=16)
 def diffusion_unet() -> Built:
-    """A denoiser (Ho et al. 2020): group norm, time embedding, attention over places, skips."""
+    """A denoiser (Ho et al. 2020): group norm, time embedding, attention over places, skips.
+
+    2 for the time embedding; the 8 channels of the first stream as blocks of 4 with insides
+    (the last level's join is normalised over other boundaries) 2; the insides of 4 residual blocks
+    as blocks and within 8; the last block's stream 2; query-key and value of the attention 2. The
+    12 channels of the middle stream are fixed: groups of 6 and, joined to a skip, of 10 cross.
+    """
 
     class Block(nn.Module):
         def __init__(self, width, out):

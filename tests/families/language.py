@@ -214,13 +214,13 @@ class _Biased(nn.Module):
         return self.out(y.transpose(1, 2).flatten(2))
 
 
-@family(groups=17)
+@family(groups=15)
 def t5() -> Built:
     """T5 (Raffel et al. 2020): relative biases shared by all layers of a stack, tied embeddings.
 
     One stream, as one embedding serves both stacks. Encoder: the biases tie the heads of its 2
     layers (1), and each layer has query-key, value, MLP (6). Decoder of 1 layer: heads, query-key,
-    value (3), the same of the cross attention (3), MLP (1). 1 + 7 + 7 = 15.
+    value (3), the same of the cross attention (3), MLP (1). 1 + 7 + 7.
     """
 
     class Net(nn.Module):
@@ -259,11 +259,12 @@ def t5() -> Built:
     return Net(), (words(6), words(5))
 
 
-@family(groups=11)
+@family(groups=10)
 def bert() -> Built:
     """BERT (Devlin et al. 2019) of 2 layers: three embeddings, post-norm, pooler, tied output.
 
-    The stream, 4 in each layer, the pooler's and the output transform's hidden units.
+    The stream, 4 in each layer, and the pooler's units; the output transform feeds the tied
+    embedding, so that its units are numbered as the stream is.
     """
 
     class Net(nn.Module):
@@ -293,12 +294,12 @@ def bert() -> Built:
     return Net(), (words(), words(7, 2), mask)
 
 
-@family(groups=11)
+@family(groups=11, share=0.7, why="sinusoids added to the streams fix them")
 def transformer() -> Built:
     """The encoder-decoder of Vaswani et al. 2017 as torch has it, with sinusoids and masks.
 
-    Encoder of 1 layer: its stream, 4; decoder of 1 layer: its stream, 3, 3, 1; one stream more if
-    the embeddings were tied; here separate: 1 + 4 + 1 + 7 = 13 less none.
+    Encoder of 1 layer: heads, query-key, value, MLP; decoder of 1 layer: twice heads, query-key,
+    value, and an MLP. The sinusoids, which are no parameters, fix both streams.
     """
 
     class Net(nn.Module):

@@ -100,12 +100,12 @@ def efficientnet_b0() -> Built:
     return Classifier(nn.Sequential(*layers, conv(10, 12, 1, act=nn.SiLU)), 12), image()
 
 
-@family(groups=14)
+@family(groups=13)
 def efficientnet_v2() -> Built:
     """EfficientNet v2's fused blocks (Tan and Le 2021) before the usual ones.
 
-    Stem = first stream with a fused block without inside; then fused: 2 streams, 3 insides; then
-    inverted with squeeze: 1 stream, 2 + 2; the last layer.
+    4 streams (the stem writes the first), the insides of 4 fused blocks, two inverted ones with an
+    inside and a squeezed layer each, and the last convolution: 4 + 4 + 4 + 1.
     """
 
     class Fused(nn.Module):
@@ -150,9 +150,15 @@ class _ShuffleUnit(nn.Module):
         return _shuffled(torch.cat((self.left(left), self.right(right)), 1), 2)
 
 
-@family()
+@family(groups=45)
 def shufflenet_v2() -> Built:
-    """ShuffleNet v2: channel split and shuffle; the shuffle's even and odd places part company."""
+    """ShuffleNet v2 (Ma et al. 2018): 4, 8 and 4 units with channel split and shuffle.
+
+    The stem, the last layer, and the first convolution of every unit's right half: 1 + 1 + 16. What
+    is written into a stage is dealt out by its shuffles: of a half of 8, 12 or 16 channels those
+    that take the same way through all later splits are one group, and a channel with a way of its
+    own is fixed. That makes 27 more groups at these widths, counted by the solver.
+    """
     layers, width = [conv(3, 6, 3, 2)], 6
     for depth, out in ((4, 16), (8, 24), (4, 32)):
         layers += [_ShuffleUnit(width, out, 2)]
@@ -161,7 +167,10 @@ def shufflenet_v2() -> Built:
     return Classifier(nn.Sequential(*layers, conv(32, 12, 1)), 12), image()
 
 
-@family()
+@family(
+    share=0.7,
+    why="shuffled groups lie across groups, and blocks within a product of blocks are fixed",
+)
 def shufflenet_v1() -> Built:
     """ShuffleNet (Zhang et al. 2018): grouped pointwise convolutions with a shuffle between."""
 
@@ -186,8 +195,8 @@ def shufflenet_v1() -> Built:
 def ghostnet() -> Built:
     """GhostNet (Han et al. 2020): cheap depthwise copies joined to the features they came from.
 
-    The stem, and for each of 2 modules the primary channels (their ghosts follow): but the second
-    module's ghosts are cut short, so that the primary channels with and without a ghost part.
+    The stem; the first module's primary channels, whose ghosts follow them; the second module's
+    in two groups, as only 3 of its 6 ghosts are kept; the last layer.
     """
 
     class Ghost(nn.Module):

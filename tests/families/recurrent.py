@@ -134,10 +134,10 @@ def convolutional_recurrent() -> Built:
 
 @family(groups=2)
 def minimal_state_space() -> Built:
-    """A diagonal linear recurrence with gates (S4D-like): channels, and states within a channel.
+    """A diagonal linear recurrence with gates (S4D-like), started from zeros.
 
-    Every channel has 3 states of its own, numbered alike in none: with shared projections B and C
-    they are one group, besides the channels.
+    The channels, and the 3 states of each: as all channels share the projections that read and
+    write them, the states have one numbering.
     """
 
     class Net(nn.Module):

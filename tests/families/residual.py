@@ -59,10 +59,9 @@ def resnet50() -> Built:
 
 @family(groups=12)
 def wide_resnet() -> Built:
-    """Wide ResNet-16-2 (Zagoruyko and Komodakis 2016), pre-activation with dropout.
+    """Wide ResNet-16-2 (Zagoruyko and Komodakis 2016), pre-activation, with dropout.
 
-    The stem, 3 streams, the insides of 6 blocks, and none for the rest: 1 + 3 + 6 = 10; here
-    with two more blocks in the last stage.
+    The stem, 3 streams, and the insides of 8 blocks.
     """
 
     class Block(nn.Module):
@@ -84,14 +83,12 @@ def wide_resnet() -> Built:
     return Classifier(nn.Sequential(*layers, nn.BatchNorm2d(10), nn.ReLU()), 10), image(16)
 
 
-@family(groups=11)
+@family(groups=9)
 def zero_padded() -> Built:
-    """Shortcuts that pad with zeros (option A of He et al. 2016), before and after the channels.
+    """Shortcuts that pad with zeros (option A of He et al. 2016), around the channels or behind.
 
-    Stage 1 has 6 channels; stage 2 pads 4 more on both sides, stage 3 pads 5 behind. The padded
-    stages hold the former stage's channels and a new group for what is padded: before and after
-    are one group (zeros on either side are alike), so 1 + 1 + 1 streams and the insides of
-    6 blocks, plus 2: the channels of a stage that was padded on both sides stay one set.
+    6 channels of stage 1, 4 that stage 2 adds around them, 5 that stage 3 adds behind, and the
+    insides of 6 blocks.
     """
 
     def half(x):
@@ -109,9 +106,13 @@ def zero_padded() -> Built:
     return Classifier(nn.Sequential(*layers), 15), image(16)
 
 
-@family()
+@family(groups=2)
 def concatenated_shortcut() -> Built:
-    """Zeros joined on by `cat`, as in some ports of option A, and a max-pooled shortcut."""
+    """Zeros joined on by `cat`, as in some ports of option A, and a max-pooled shortcut.
+
+    The stem's 6 channels and the 6 joined on to them make the stream of 12: two groups. No block
+    has an inside.
+    """
 
     class Net(nn.Module):
         def __init__(self):
@@ -131,22 +132,25 @@ def concatenated_shortcut() -> Built:
     return Net(), image(8)
 
 
-@family(groups=69)
+@family(groups=53)
 def resnext50() -> Built:
-    """ResNeXt-50 (Xie et al. 2017): as ResNet-50, and the grouped convolution's groups are blocks.
+    """ResNeXt-50 (Xie et al. 2017): a ResNet-50 whose inner convolutions have 4 groups of channels.
 
-    The stem, 4 streams, and in each of 16 bottlenecks the blocks and the numbering inside a block
-    before and behind the grouped convolution: 1 + 4 + 3 * 16 = 53. Blocks hold 2 channels before
-    and behind, each its own numbering: so three families a bottleneck, and 53 in all.
+    The stem, 4 streams, and in each of 16 bottlenecks the groups as blocks and the numbering inside
+    a block before and behind the grouped convolution: 1 + 4 + 3 * 16.
     """
     make = lambda width, out, stride: _bottleneck(width, out, stride, 8, groups=4)  # noqa: E731
     layers = _stem(5) + _stages(make, (3, 4, 6, 3), (8, 10, 12, 14), 5)
     return Classifier(nn.Sequential(*layers), 14), image()
 
 
-@family()
+@family(groups=33)
 def regnet_y() -> Built:
-    """RegNetY (Radosavovic et al. 2020): grouped bottlenecks with squeeze-excite."""
+    """RegNetY (Radosavovic et al. 2020): grouped bottlenecks with squeeze-excite.
+
+    The stem, 4 streams, and in each of 7 blocks the groups, the numbering inside one before and
+    behind the grouped convolution, and the squeezed layer: 1 + 4 + 4 * 7.
+    """
     make = lambda width, out, stride: _bottleneck(width, out, stride, out, 2, excite=3)  # noqa: E731
     layers = [conv(3, 6, 3, 2), *_stages(make, (1, 2, 3, 1), (8, 12, 16, 20), 6)]
     return Classifier(nn.Sequential(*layers), 20), image()
@@ -216,7 +220,7 @@ def shared_blocks() -> Built:
 
 
 @family(groups=4)
-def rev_and_stochastic() -> Built:
+def reversible() -> Built:
     """A reversible block of two half streams (Gomez et al. 2017) behind a split of channels.
 
     Each half of the stem is a group and each of the two functions has one inside.

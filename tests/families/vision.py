@@ -249,9 +249,13 @@ def detection_transformer() -> Built:
     return Net(), image(16)
 
 
-@family()
+@family(groups=7)
 def linear_attention() -> Built:
-    """Attention without softmax over places (Katharopoulos et al. 2020), and XCiT's over channels."""
+    """Attention without softmax over places (Katharopoulos et al. 2020), and over channels (XCiT).
+
+    The stream; in the first layer heads, query-key, value; in the second heads, and within one the
+    query's and the key's numbering, of which the value takes the latter.
+    """
 
     class Linear(nn.Module):
         def __init__(self):

@@ -120,8 +120,7 @@ def swin() -> Built:
 def swin_v2() -> Built:
     """Swin v2 (Liu et al. 2022): cosine attention, a scale for each head, biases from a small MLP.
 
-    Stream, heads, query-key, value, MLP, and the hidden layer of the MLP that makes the biases;
-    two layers share nothing but the stream: 1 + 2 * 5 less one layer here, twice the MLP.
+    The stream, heads, query-key, value, MLP, the MLP of the biases, and two layers behind.
     """
 
     class Layer(nn.Module):

@@ -5,7 +5,7 @@ go layer by layer: all groups' cross-moments are accumulated in a single pass, a
 outlives its batch.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -98,16 +98,18 @@ def gather(
     *,
     kind: str = "post",
     batch_size: int = 100,
+    make: Callable[[], Moments] = Moments,
 ) -> dict[str, list[tuple[Site, Moments]]]:
     """Moments of both networks at every site of every group, in one pass over `data`.
 
     Evaluation mode; every position in space or time is a sample. `kind` chooses the sites behind
     ("post") or before ("pre") a group's nonlinearities; groups without one are observed where they
-    are written. Memory: one batch's observed activations, and one matrix a site.
+    are written. `make` gives the accumulator of a site. Memory: one batch's observed activations,
+    and one matrix a site.
     """
     check_states(net_a.state_dict(), net_b.state_dict(), "network a", "network b")
     chosen = {
-        name: [(site, Moments()) for site in sites_of(group.sites, kind)]
+        name: [(site, make()) for site in sites_of(group.sites, kind)]
         for name, group in symmetry.groups.items()
     }
     device = next((tensor.device for tensor in net_a.state_dict().values()), torch.device("cpu"))

@@ -45,7 +45,7 @@ def align(
 
     Source: Algorithm 1 and eq. (2), Tatro et al. 2020; Li et al. 2016.
 
-    >>> import basinbridge as bb
+    >>> import basinbridge as bb, torch
     >>> net = nn.Sequential(nn.Linear(4, 5), nn.ReLU(), nn.Linear(5, 2))
     >>> images, labels = torch.randn(50, 4), torch.zeros(50, dtype=torch.long)
     >>> symmetry = bb.discover(net, images[:2])

@@ -20,6 +20,9 @@ for command in (
     commands.align,
     commands.connect,
     commands.evaluate,
+    commands.plane,
+    commands.signature,
+    commands.subset_study,
     commands.report,
 ):
     app.command()(command)

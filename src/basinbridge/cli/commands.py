@@ -162,6 +162,109 @@ def evaluate(
     show_report(found, out)
 
 
+def plane(
+    files: Annotated[
+        list[Path], typer.Argument(help="Three states; or one curve; or two curves of one pair.")
+    ],
+    model: options.Model,
+    dataset: options.Dataset,
+    out: Annotated[Path, typer.Option(help="Folder for plane.json and plane.png.")],
+    size: Annotated[int, typer.Option(min=2, help="Points a side of the grid.")] = 17,
+    across: Annotated[
+        tuple[float, float], typer.Option(help="From where to where, as shares of the extent.")
+    ] = (-0.05, 1.05),
+    up: Annotated[tuple[float, float], typer.Option(help="The same at a right angle.")] = (
+        -0.05,
+        1.05,
+    ),
+    images: Annotated[int, typer.Option(min=1, help="How many images to evaluate on.")] = 2_000,
+    training_data: Annotated[
+        bool, typer.Option("--training-data", help="Evaluate on training images.")
+    ] = False,
+    batchnorm_images: options.BatchnormImages = 2_000,
+    seed: options.Seed = 0,
+    device: options.Device = "cpu",
+    threads: options.Threads = None,
+    data_root: options.DataRoot = None,
+    force: options.Force = False,
+) -> None:
+    """Loss and accuracy over the plane through three networks: plane.json, plane.png.
+
+    Two curves give the plane through start, end and renumbered end; one gives its own plane.
+    """
+    from .plane_work import Grid, draw_plane_of
+    from .work import refuse_to_overwrite, setting
+
+    refuse_to_overwrite(out / "plane.json", force)
+    work = setting(model, dataset, data_root, device, threads, seed)
+    grid = Grid(size, across, up, images, training_data, batchnorm_images)
+    with Bars() as bars:
+        found = draw_plane_of(work, files, grid, out, watch=bars)
+    print(found)
+    print(f"wrote {out / 'plane.json'} and {out / 'plane.png'}")
+
+
+def signature(
+    model: options.Model,
+    dataset: options.Dataset,
+    out: Annotated[Path, typer.Option(help="Folder for signature.json and signature.png.")],
+    states: Annotated[
+        list[Path] | None, typer.Argument(help="States, the two of each pair side by side.")
+    ] = None,
+    curve: Annotated[
+        list[Path] | None, typer.Option(help="Also a curve's middle against its ends; repeatable.")
+    ] = None,
+    images: Annotated[int, typer.Option(min=2, help="Training images to align on.")] = 10_000,
+    method: options.Method = "correlation",
+    activations: options.Activations = "post",
+    seed: options.Seed = 0,
+    device: options.Device = "cpu",
+    threads: options.Threads = None,
+    data_root: options.DataRoot = None,
+    force: options.Force = False,
+) -> None:
+    """How alike networks are layer by layer, before and after alignment, on test images."""
+    from .signature_work import draw_signatures_of
+    from .work import refuse_to_overwrite, setting
+
+    refuse_to_overwrite(out / "signature.json", force)
+    work = setting(model, dataset, data_root, device, threads, seed)
+    with Bars() as bars:
+        draw_signatures_of(
+            work, states or [], curve or [], method, activations, images, out, watch=bars
+        )
+    print(f"wrote {out / 'signature.json'} and {out / 'signature.png'}")
+
+
+def subset_study(
+    start: Annotated[Path, typer.Argument(help="State of the network that stays as it is.")],
+    end: Annotated[Path, typer.Argument(help="State of the network to renumber.")],
+    model: options.Model,
+    dataset: options.Dataset,
+    sizes: Annotated[
+        list[int] | None, typer.Option("--size", min=2, help="Number of images; repeatable.")
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="Write the result as JSON.")] = None,
+    method: options.Method = "correlation",
+    activations: options.Activations = "post",
+    seed: options.Seed = 0,
+    device: options.Device = "cpu",
+    threads: options.Threads = None,
+    data_root: options.DataRoot = None,
+    force: options.Force = False,
+) -> None:
+    """How the renumbering changes with the number of images it is found on."""
+    from .subset_work import study_subsets
+    from .work import refuse_to_overwrite, setting
+
+    refuse_to_overwrite(out, force)
+    work = setting(model, dataset, data_root, device, threads, seed)
+    chosen = sizes or [1_000, 2_500, 5_000, 10_000]
+    with Bars() as bars:
+        found = study_subsets(work, (start, end), chosen, method, activations, out, watch=bars)
+    print(found)
+
+
 def report(
     folder: Annotated[Path, typer.Argument(help="A folder that holds report.json.")],
 ) -> None:

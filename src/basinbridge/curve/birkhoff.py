@@ -42,25 +42,26 @@ def project(
     """
     if matrices.ndim < 2 or matrices.shape[-1] != matrices.shape[-2]:
         raise InputError(f"a projection needs square matrices, got {tuple(matrices.shape)}")
-    added = torch.zeros_like(matrices) if corrections is None else corrections
-    balanced = matrices
-    for turn in range(1, most_rounds + 1):
-        balanced = _balanced(matrices + added)
-        clipped = (added - balanced).clamp_min_(0)
-        # Every look at a number waits for the device, so not each turn looks.
-        done = turn % CHECK_EVERY == 0 and bool((clipped - added).abs().max() <= tolerance)
-        added.copy_(clipped)
-        if done:
-            break
-    return balanced.clamp_min(0)
-
-
-def _balanced(matrices: Tensor) -> Tensor:
-    """The nearest matrices whose rows and columns sum to 1; entries may be negative."""
     size = matrices.shape[-1]
+    taken = torch.zeros_like(matrices) if corrections is None else -corrections
     rows = (1 - matrices.sum(-1, keepdim=True)) / size
     columns = (1 - matrices.sum(-2, keepdim=True)) / size
-    return matrices + (rows + (columns - columns.mean(-1, keepdim=True)))
+    balanced = torch.empty_like(matrices)
+    for turn in range(1, most_rounds + 1):
+        # To the sums: every row, then every column, gets its share of what it lacks.
+        low = rows + taken.sum(-1, keepdim=True) / size
+        high = columns + taken.sum(-2, keepdim=True) / size
+        torch.add(matrices, low, out=balanced).add_(high - high.mean(-1, keepdim=True))
+        # To the signs: what is clipped here is the correction, in the negative.
+        clipped = balanced.clamp_max(0)
+        # Every look at a number waits for the device, so not each turn looks.
+        done = turn % CHECK_EVERY == 0 and bool((clipped - taken).abs().max() <= tolerance)
+        taken = clipped
+        if done:
+            break
+    if corrections is not None:
+        torch.neg(taken, out=corrections)
+    return balanced.clamp_min(0)
 
 
 def nearest_permutation(matrix: Tensor) -> Tensor:

@@ -44,6 +44,11 @@ class Curve:
         """The weights c_i(t) of the control points, (control points,), in float64."""
         raise NotImplementedError
 
+    @property
+    def corners(self) -> tuple[float, ...]:
+        """The t at which the curve may turn at once."""
+        return ()
+
     def vector_at(self, t: float) -> Tensor:
         """The network at t as one vector; at 0 and 1 exactly the endpoints."""
         if not 0 <= t <= 1:
@@ -76,15 +81,17 @@ class Curve:
     def arc_length(self, times: Sequence[float], pieces: int = 8) -> list[float]:
         """Length of the curve from the first of `times` (ascending) up to each of them.
 
-        Buffers do not count. Sums the chords between `pieces` + 1 points from one time to the next.
+        Buffers do not count. Sums the chords between `pieces` + 1 points, and the bends of a chain,
+        from one time to the next.
         """
         parameters = self.points[:, : self.layout.parameters].double()
         offsets = parameters - parameters[0]
         products = (offsets @ offsets.T).cpu()
         length, lengths = 0.0, [0.0]
         for early, late in itertools.pairwise(times):
-            between = torch.linspace(early, late, pieces + 1, dtype=torch.float64).tolist()
-            steps = torch.stack([self.coefficients(t) for t in between]).diff(dim=0)
+            stops = {early + (late - early) * piece / pieces for piece in range(pieces)} | {late}
+            stops |= {t for t in self.corners if early < t < late}
+            steps = torch.stack([self.coefficients(t) for t in sorted(stops)]).diff(dim=0)
             squares = ((steps @ products) * steps).sum(1)
             length += float(squares.clamp_min(0).sqrt().sum())
             lengths.append(length)
@@ -141,6 +148,12 @@ class PolyChain(Curve):
         """Hat functions, at most two of them above 0."""
         place = t * (len(self.points) - 1) - torch.arange(len(self.points), dtype=torch.float64)
         return (1 - place.abs()).clamp_min(0)
+
+    @property
+    def corners(self) -> tuple[float, ...]:
+        """The t of the bends."""
+        last = len(self.points) - 1
+        return tuple(place / last for place in range(1, last))
 
 
 class Linear(PolyChain):

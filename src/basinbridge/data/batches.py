@@ -317,12 +317,12 @@ def _augmented(
     if augmentation is None:
         return inputs
     seed = int(torch.randint(2**63 - 1, (1,), generator=generator))
-    with _global_seed(seed, inputs.device):
+    with global_seed(seed, inputs.device):
         return augmentation(inputs)
 
 
 @contextmanager
-def _global_seed(seed: int, device: torch.device) -> Iterator[None]:
+def global_seed(seed: int, device: torch.device) -> Iterator[None]:
     """Torch's global generators of the CPU and of `device` seeded, and put back afterwards."""
     on_cuda = device.type == "cuda"
     with torch.random.fork_rng(devices=[device] if on_cuda else []):

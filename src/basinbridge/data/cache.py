@@ -4,12 +4,14 @@ import json
 import logging
 import os
 import re
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from torch import Tensor
+
+from basinbridge.errors import InputError
+from basinbridge.state import replacing
 
 _logger = logging.getLogger("basinbridge")
 
@@ -71,16 +73,8 @@ def write(path: Path, decoded: Decoded) -> None:
     from safetensors.torch import save_file
 
     tensors = {"images": decoded.images, "labels": decoded.labels}
-    temporary = None
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=path.parent, suffix=".part", delete=False) as file:
-            temporary = Path(file.name)
-        save_file(tensors, temporary, {"class_names": json.dumps(decoded.class_names)})
-        with temporary.open("rb") as file:
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    except (OSError, SafetensorError) as error:
-        _logger.warning("not cached, so decoded again next time: %s: %s", path, error)
-        if temporary is not None:
-            temporary.unlink(missing_ok=True)
+        with replacing(path) as temporary:
+            save_file(tensors, temporary, {"class_names": json.dumps(decoded.class_names)})
+    except (InputError, SafetensorError) as error:
+        _logger.warning("not cached, so decoded again next time: %s", error)

@@ -160,6 +160,8 @@ def statistics_batches(
     Batches are of `batch_size` or a little less, so that few images or none are left over. Empty if
     there are no data or the network has no batch norm.
     """
+    if images < 1:
+        raise InputError(f"batch norm's statistics need images: give 1 or more, not {images}")
     if data is None or not normalisation_layers(network):
         return []
     if isinstance(data, ImageData):
@@ -168,7 +170,7 @@ def statistics_batches(
     elif isinstance(data, tuple) and isinstance(data[0], Tensor) and isinstance(data[1], Tensor):
         generator = torch.Generator().manual_seed(seed)
         chosen = torch.randperm(len(data[1]), generator=generator)[:images]
-        images = len(chosen)
+        images = max(1, len(chosen))
         data = (data[0][chosen.to(data[0].device)], data[1][chosen.to(data[1].device)])
     batch_size = images // math.ceil(images / batch_size)
     batches = [

@@ -22,14 +22,15 @@ def normalisation_layers(network: nn.Module) -> list[_BatchNorm]:
 def reestimate(network: nn.Module, batches: Iterable[Batch]) -> None:
     """Set the running statistics to their exact average over `batches`, which should be equal.
 
-    The network is changed in place: its running statistics only. Everything but batch
-    norm runs as in evaluation; gradients are not computed. (Garipov et al. 2018, Section 3; the
-    cumulative average rather than the momentum one.)
+    The network is changed in place: its running statistics only, and of a layer that no batch
+    reaches not even these. Everything but batch norm runs as in evaluation; gradients are not
+    computed. (Garipov et al. 2018, Section 3; the cumulative average rather than the momentum one.)
     """
     layers = normalisation_layers(network)
     if not layers:
         return
     momenta = [layer.momentum for layer in layers]
+    before = [[buffer.clone() for buffer in layer.buffers(recurse=False)] for layer in layers]
     with mode(network, False), torch.no_grad():
         try:
             for layer in layers:
@@ -39,5 +40,8 @@ def reestimate(network: nn.Module, batches: Iterable[Batch]) -> None:
             for inputs, _ in batches:
                 network(inputs)
         finally:
-            for layer, momentum in zip(layers, momenta, strict=True):
+            for layer, momentum, kept in zip(layers, momenta, before, strict=True):
                 layer.momentum = momentum
+                if not layer.num_batches_tracked:
+                    for buffer, earlier in zip(layer.buffers(recurse=False), kept, strict=True):
+                        buffer.copy_(earlier)

@@ -6,10 +6,9 @@ from typing import TYPE_CHECKING, Any
 import numpy
 from numpy.typing import ArrayLike, NDArray
 
-from basinbridge.errors import InputError
 from basinbridge.report.caption import describe_subject, describe_training
 from basinbridge.report.load import all_pairs, present_paths
-from basinbridge.state import replacing
+from basinbridge.report.picture import FONT_SIZE, HUES, check_name, save_picture
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -17,12 +16,7 @@ if TYPE_CHECKING:
 
 Values = NDArray[numpy.float64]
 
-# Two hues that stay apart for every kind of colour vision (Okabe and Ito, 2008).
-_HUES = {"unaligned": "#D55E00", "aligned": "#0072B2"}
 _DASHES = {"linear": (0, (4, 2)), "curve": "solid"}
-# Without a creation date the same report gives the same bytes.
-_METADATA: dict[str, dict[str, None]] = {".png": {}, ".pdf": {"CreationDate": None}}
-_FONT_SIZE = 10.5
 # Round accuracies first: a tick is kept if the ones before it leave room.
 _ACCURACY_TICKS = (100, 0, 90, 50, 95, 99, 98, 80, 70, 20, 97, 60, 30, 85, 96, 40, 10, 93, 75)
 _LOSS_FLOOR = 1e-5
@@ -40,12 +34,8 @@ def draw_paths(report: dict[str, Any], path: Path) -> None:
     Raises:
         InputError: another ending than those two, or `path` cannot be written.
     """
-    suffix = path.suffix.lower()
-    if suffix not in _METADATA:
-        raise InputError(f"{path}: a picture's name must end in {' or '.join(_METADATA)}")
-    figure = paths_figure(report)
-    with replacing(path) as draft:
-        figure.savefig(draft, format=suffix[1:], dpi=160, metadata=_METADATA[suffix])
+    check_name(path)
+    save_picture(paths_figure(report), path)
 
 
 def paths_figure(report: dict[str, Any]) -> "Figure":
@@ -60,8 +50,8 @@ def paths_figure(report: dict[str, Any]) -> "Figure":
     _scale_loss(loss_axes, _all_values(report, "loss", 1.0))
     for axes in (accuracy_axes, loss_axes):
         axes.set_xlim(-0.03, 1.03)
-        axes.set_xlabel("t, from start (0) to end (1)", fontsize=_FONT_SIZE)
-        axes.tick_params(labelsize=_FONT_SIZE - 1)
+        axes.set_xlabel("t, from start (0) to end (1)", fontsize=FONT_SIZE)
+        axes.tick_params(labelsize=FONT_SIZE - 1)
         axes.grid(visible=True, color="0.9", linewidth=0.8)
         axes.spines[["top", "right"]].set_visible(False)
     handles, labels = accuracy_axes.get_legend_handles_labels()
@@ -71,10 +61,10 @@ def paths_figure(report: dict[str, Any]) -> "Figure":
         loc="outside lower center",
         ncols=len(labels),
         frameon=False,
-        fontsize=_FONT_SIZE,
+        fontsize=FONT_SIZE,
         handlelength=3,
     )
-    figure.suptitle("\n".join(_title_lines(report)), fontsize=_FONT_SIZE + 1, parse_math=False)
+    figure.suptitle("\n".join(_title_lines(report)), fontsize=FONT_SIZE + 1, parse_math=False)
     return figure
 
 
@@ -87,7 +77,7 @@ def _draw_lines(axes: "Axes", report: dict[str, Any], quantity: str, scale: floa
         axes.plot(
             times,
             values.mean(axis=0),
-            color=_HUES[alignment],
+            color=HUES[alignment],
             linestyle=_DASHES[kind],
             linewidth=1.8,
             label=f"{kind}, {alignment}",
@@ -95,7 +85,7 @@ def _draw_lines(axes: "Axes", report: dict[str, Any], quantity: str, scale: floa
         if len(pairs) > 1:
             lowest, highest = values.min(axis=0), values.max(axis=0)
             axes.fill_between(
-                times, lowest, highest, color=_HUES[alignment], alpha=0.12, linewidth=0
+                times, lowest, highest, color=HUES[alignment], alpha=0.12, linewidth=0
             )
     axes.plot(
         [0, 1],
@@ -117,7 +107,7 @@ def _scale_accuracy(axes: "Axes", values: Values) -> None:
     """
     from matplotlib.ticker import FixedLocator, NullLocator
 
-    axes.set_ylabel("accuracy, %", fontsize=_FONT_SIZE)
+    axes.set_ylabel("accuracy, %", fontsize=FONT_SIZE)
     lowest, highest = float(values.min()), float(values.max())
     if highest - lowest < 10.0:
         return
@@ -134,7 +124,7 @@ def _scale_accuracy(axes: "Axes", values: Values) -> None:
             kept.append(tick)
     axes.yaxis.set_major_locator(FixedLocator(sorted(kept)))
     axes.yaxis.set_minor_locator(NullLocator())
-    axes.set_ylabel("accuracy, % (axis stretched towards 100)", fontsize=_FONT_SIZE)
+    axes.set_ylabel("accuracy, % (axis stretched towards 100)", fontsize=FONT_SIZE)
 
 
 def _height_of_accuracy(accuracy: ArrayLike) -> Values:
@@ -151,7 +141,7 @@ def _scale_loss(axes: "Axes", values: Values) -> None:
     """Use a logarithmic axis, with plain numbers, where losses differ by more than five times."""
     from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
-    axes.set_ylabel("loss, nats", fontsize=_FONT_SIZE)
+    axes.set_ylabel("loss, nats", fontsize=FONT_SIZE)
     lowest, highest = max(float(values.min()), _LOSS_FLOOR), float(values.max())
     if highest < 5.0 * lowest:
         return
@@ -165,7 +155,7 @@ def _scale_loss(axes: "Axes", values: Values) -> None:
     axes.yaxis.set_major_locator(LogLocator(subs=steps))
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     axes.yaxis.set_minor_locator(NullLocator())
-    axes.set_ylabel("loss, nats (log axis)", fontsize=_FONT_SIZE)
+    axes.set_ylabel("loss, nats (log axis)", fontsize=FONT_SIZE)
 
 
 def _per_pair(report: dict[str, Any], path: str, quantity: str, scale: float) -> Values:

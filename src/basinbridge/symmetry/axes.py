@@ -24,6 +24,17 @@ Axis = Atoms | None
 Axes = tuple[Axis, ...]
 
 
+@dataclass(frozen=True)
+class Statement:
+    """Atom `whole[k]`, at `place[k]` of an axis split into `sizes`, is (`outer[k]`, `inner[k]`)."""
+
+    whole: Atoms
+    outer: Atoms
+    inner: Atoms
+    place: Atoms
+    sizes: tuple[int, int]
+
+
 @dataclass
 class Equations:
     """All that is known about the atoms of one network, gathered operator by operator."""
@@ -31,8 +42,9 @@ class Equations:
     count: int = 0
     same: list[tuple[Atoms, Atoms]] = field(default_factory=list)
     pinned: list[tuple[Atoms, str]] = field(default_factory=list)
-    pairs: list[tuple[Atoms, Atoms, Atoms, tuple[int, int]]] = field(default_factory=list)
+    pairs: list[Statement] = field(default_factory=list)
     occurrences: list[tuple[Atoms, int]] = field(default_factory=list)
+    merged: dict[tuple[bytes, tuple[int, int]], tuple[Axis, Axis]] = field(default_factory=dict)
 
     def fresh(self, *shape: int) -> Atoms:
         """New atoms, about which nothing is known yet."""
@@ -80,17 +92,29 @@ class Equations:
         return axis
 
     def split(self, axis: Axis, dim: int, sizes: tuple[int, int]) -> tuple[Axis, Axis]:
-        """Split dimension `dim` in two; the inner part is numbered anew for each outer position."""
+        """Split dimension `dim` in two; the inner part is numbered anew for each outer position.
+
+        What was merged before comes back as it was, fixed dimensions as fixed.
+        """
         if axis is None:
             return None, None
         before, after = axis.shape[:dim], axis.shape[dim + 1 :]
+        known = self.merged.get((axis.tobytes(), sizes))
+        if known is not None and axis.size == axis.shape[dim]:
+            ones = ((1,) * len(before), (1,) * len(after))
+            outer, inner = (
+                None if one is None else one.reshape(*ones[0], *one.shape, *ones[1])
+                for one in known
+            )
+            return outer, inner
         outer = self.fresh(*before, sizes[0], 1, *after)
         inner = self.fresh(*before, *sizes, *after)
-        self._pair(axis.reshape(*before, *sizes, *after), outer, inner, sizes)
+        self._pair(axis.reshape(*before, *sizes, *after), outer, inner, dim, sizes)
         return outer, inner
 
     def merge(self, outer: Axis, inner: Axis, dim: int, sizes: tuple[int, int]) -> Axis:
         """Merge dimensions `dim` and `dim + 1` of two axes of one tensor into one axis."""
+        given = (outer, inner)
         if outer is None:
             if inner is None:
                 return None
@@ -99,7 +123,12 @@ class Equations:
             inner = self._labels(outer.ndim, dim + 1, sizes[1])
         shape = np.broadcast_shapes(outer.shape, inner.shape)
         whole = self.fresh(*shape)
-        self._pair(whole, outer, inner, sizes)
+        self._pair(whole, outer, inner, dim, sizes)
+        if whole.size == sizes[0] * sizes[1]:
+            one, other = (
+                None if axis is None else axis.reshape(axis.shape[dim : dim + 2]) for axis in given
+            )
+            self.merged[whole.tobytes(), sizes] = (one, other)
         return whole.reshape(*shape[:dim], sizes[0] * sizes[1], *shape[dim + 2 :])
 
     def occur(self, axes: Axes) -> None:
@@ -111,6 +140,11 @@ class Equations:
         self.pinned.append((labels, "a dimension of fixed order"))
         return labels
 
-    def _pair(self, whole: Atoms, outer: Atoms, inner: Atoms, sizes: tuple[int, int]) -> None:
-        parts = np.broadcast_arrays(whole, outer, inner)
-        self.pairs.append((parts[0].ravel(), parts[1].ravel(), parts[2].ravel(), sizes))
+    def _pair(
+        self, whole: Atoms, outer: Atoms, inner: Atoms, dim: int, sizes: tuple[int, int]
+    ) -> None:
+        after = (1,) * (whole.ndim - dim - 2)
+        place = np.arange(sizes[0] * sizes[1], dtype=np.int64).reshape(*sizes, *after)
+        parts = np.broadcast_arrays(whole, outer, inner, place)
+        whole, outer, inner, place = (part.ravel() for part in parts)
+        self.pairs.append(Statement(whole, outer, inner, place, sizes))

@@ -1,7 +1,9 @@
 """Who is the same neuron: components of the equations, closed under the laws of pairs.
 
-Equal wholes that were split alike have equal coordinates. A whole that was split in two ways, one
-finer than the other (a grouped convolution behind a group norm), is a nest of three coordinates.
+Equal wholes that were split alike have equal coordinates; equal coordinates make equal wholes at
+one place of one split (two places may share them and still be apart, as query and key are). A whole
+that was split in two ways, one finer than the other (a grouped convolution behind a group norm), is
+a nest of three coordinates.
 And where one component stands twice on an axis, as the two halves of a gated layer do, its places
 are told apart by the other axes on which they occur: each is the pair of the component and such
 a role.
@@ -17,6 +19,7 @@ from scipy.sparse.csgraph import connected_components
 from .axes import Atoms, Equations
 
 Colours = NDArray[np.uint64]
+ROUNDS = 32  # of nesting splits; what is left then is split in two ways and will not move
 
 
 @dataclass(frozen=True)
@@ -39,7 +42,10 @@ class Pairs:
 
 @dataclass
 class _Rows:
-    """Pair statements, a row each, between atoms; `tag` numbers the sizes of the split."""
+    """Pair statements, a row each, between atoms; `tag` numbers the sizes of the split.
+
+    `parts` holds whole, outer, inner and the place on the axis that was split.
+    """
 
     parts: Atoms
     tag: Atoms
@@ -54,7 +60,7 @@ class _Rows:
 
     def add(self, parts: list[Atoms], sizes: tuple[int, int]) -> None:
         """State more pairs."""
-        more = np.stack(parts)
+        more = np.stack([*parts, np.arange(parts[0].size)])
         last = int(self.origin.max(initial=-1))
         self.parts = np.concatenate([self.parts, more], axis=1)
         self.tag = np.append(self.tag, np.full(more.shape[1], self.tag_of(sizes)))
@@ -77,14 +83,14 @@ def close(equations: Equations) -> tuple[Atoms, Pairs, Atoms]:
     ]
     component = connected(equations.count, links)
     rows = _rows(equations)
-    while True:
+    for _ in range(ROUNDS):
         component = _closed(component, rows)
         more, links = _refined(component, rows)
         if not more and not links:
             break
         component = np.append(component, count_of(component) + np.arange(more))
         component = connected(count_of(component), links)[component]
-    return _told_apart(equations, component, rows)
+    return _told_apart(equations, _closed(component, rows), rows)
 
 
 def count_of(component: Atoms) -> int:
@@ -96,7 +102,8 @@ def connected(count: int, links: list[Atoms]) -> Atoms:
     """The component of each of `count` nodes; `links` are arrays (2, n) of joined nodes."""
     ends = np.concatenate([*links, np.zeros((2, 0), dtype=np.int64)], axis=1)
     graph = coo_matrix((np.ones(ends.shape[1], dtype=np.int8), (ends[0], ends[1])), (count, count))
-    return connected_components(graph, directed=False)[1].astype(np.int64)
+    labels: Atoms = connected_components(graph, directed=False)[1].astype(np.int64)
+    return labels
 
 
 def mixed_hash(values: Colours) -> Colours:
@@ -112,27 +119,36 @@ def seeds(count: int, salt: int) -> Colours:
 
 
 def _rows(equations: Equations) -> _Rows:
-    lengths = [entry[0].size for entry in equations.pairs]
-    parts = [
-        np.concatenate([entry[part] for entry in equations.pairs] or [np.zeros(0, np.int64)])
-        for part in range(3)
-    ]
-    rows = _Rows(np.stack(parts), np.zeros(0, np.int64), np.zeros(0, np.int64), [])
-    of_entry = [rows.tag_of(entry[3]) for entry in equations.pairs]
+    lengths = [one.whole.size for one in equations.pairs]
+    stated = [np.stack([one.whole, one.outer, one.inner, one.place]) for one in equations.pairs]
+    parts = np.concatenate([np.zeros((4, 0), np.int64), *stated], axis=1)
+    rows = _Rows(parts, np.zeros(0, np.int64), np.zeros(0, np.int64), [])
+    of_entry = [rows.tag_of(one.sizes) for one in equations.pairs]
     rows.tag = np.repeat(np.asarray(of_entry, dtype=np.int64), lengths)
     rows.origin = np.repeat(np.arange(len(lengths), dtype=np.int64), lengths)
     return rows
 
 
 def _closed(component: Atoms, rows: _Rows) -> Atoms:
-    """Equal wholes of one split have equal coordinates."""
+    """Equal wholes of like splits have equal coordinates, and the reverse at one place."""
+    slot = number_of(rows.origin, rows.parts[3])
     while True:
-        whole, outer, inner = component[rows.parts]
+        whole, outer, inner = component[rows.parts[:3]]
         count = count_of(component)
         laws = [_equal_where(rows.tag * count + whole, part) for part in (outer, inner)]
+        laws.append(_equal_where(number_of(slot, outer, inner), whole))
         if all(np.array_equal(law[0], law[1]) for law in laws):
             return component
         component = connected(count, laws)[component]
+
+
+def number_of(*columns: Atoms) -> Atoms:
+    """One number for each distinct row of some columns."""
+    number = np.zeros(columns[0].size, dtype=np.int64)
+    for column in columns:
+        both = number * (int(column.max(initial=0)) + 1) + column
+        number = np.unique(both, return_inverse=True)[1].astype(np.int64)
+    return number
 
 
 def _equal_where(key: Atoms, value: Atoms) -> Atoms:
@@ -174,9 +190,9 @@ def _nested(
         return None
     big, small = rows.parts[:, sides[0][one]], rows.parts[:, sides[1][other]]
     outer, part = component[big[1]], component[small[1]]
-    good = ~_several(part, outer)
+    good = ~several(part, outer)
     good &= ~np.isin(outer, outer[~good])
-    alone = good & ~_several(outer, part)
+    alone = good & ~several(outer, part)
     if alone.any():
         rows.drop(np.isin(component[rows.parts[0]], component[big[0, alone]]) & (rows.tag == fine))
         return 0, [component[np.stack([big[k, alone], small[k, alone]])] for k in (1, 2)]
@@ -192,23 +208,22 @@ def _nested(
     return first.size, []
 
 
-def _several(key: Atoms, value: Atoms) -> NDArray[np.bool_]:
+def several(key: Atoms, value: Atoms) -> NDArray[np.bool_]:
     """Which rows have a key that goes with more than one value."""
     _, first, inverse = np.unique(key, return_index=True, return_inverse=True)
-    several = np.zeros(first.size, dtype=bool)
-    several[inverse[value != value[first[inverse]]]] = True
-    return several[inverse]
+    found = np.zeros(first.size, dtype=bool)
+    found[inverse[value != value[first[inverse]]]] = True
+    return found[inverse]
 
 
-def _told_apart(
-    equations: Equations, component: Atoms, rows: _Rows
-) -> tuple[Atoms, Pairs, Atoms]:
+def _told_apart(equations: Equations, component: Atoms, rows: _Rows) -> tuple[Atoms, Pairs, Atoms]:
     """Give atoms of one component on one axis roles, by the axes on which they occur.
 
     Coordinates of pairs are told apart as places on axes are; a whole only where both of its roles
     are split by one statement.
     """
-    pairs = Pairs(*component[rows.parts], rows.origin)
+    whole, outer, inner = component[rows.parts[:3]]
+    pairs = Pairs(whole, outer, inner, rows.origin)
     marked = np.zeros(component.size, dtype=bool)
     for axis, dim in equations.occurrences:
         places = np.moveaxis(axis, dim, -1).reshape(-1, axis.shape[dim])
@@ -230,8 +245,8 @@ def _told_apart(
     more = Pairs(wholes, keys % count, labels[keys // count], np.full(keys.size, last))
     apart = component.copy()
     apart[atoms] = wholes[own]
-    whole, outer, inner = apart[rows.parts]
-    both = _several(rows.origin * count + pairs.whole, whole)
+    whole, outer, inner = apart[rows.parts[:3]]
+    both = several(rows.origin * count + pairs.whole, whole)
     pairs = Pairs(np.where(both, whole, pairs.whole), outer, inner, rows.origin)
     return apart, pairs + more, labels
 

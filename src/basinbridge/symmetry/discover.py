@@ -16,6 +16,8 @@ from .rules import RULES, Call, Value
 from .solve import solve
 from .trace import Example, Trace, trace
 
+KNOWN = 4096
+
 
 def discover(
     network: nn.Module,
@@ -145,12 +147,12 @@ def _walk(
     found: dict[fx.Node, Any] = {}
     for node in one.nodes:
         if node.op == "placeholder":
-            found[node] = _placeholder(node, one, axes)
+            found[node] = _placeholder(node, one, axes, equations)
         elif node.op == "output":
             _fix_outputs(node, found, equations)
         elif node.target is operator.getitem:
             parent = found[node.args[0]]  # type: ignore[index]
-            found[node] = parent[node.args[1]] if isinstance(parent, list) else None
+            found[node] = parent[int(str(node.args[1]))] if isinstance(parent, list) else None
         elif not _shapes(node.meta.get("val")):
             found[node] = _number(node.meta.get("val"))
         else:
@@ -158,14 +160,42 @@ def _walk(
     return {node.name: value for node, value in found.items() if isinstance(value, Value)}
 
 
-def _placeholder(node: fx.Node, one: Trace, axes: dict[str, Axes]) -> Value | None:
+def _placeholder(
+    node: fx.Node, one: Trace, axes: dict[str, Axes], equations: Equations
+) -> Value | None:
+    """A state tensor's axes; those of a constant that is the same all along; else none."""
     shapes = _shapes(node.meta.get("val"))
     if not shapes:
         return None
     name = one.states.get(node.name)
     if name is not None and name in axes:
         return Value(shapes[0], axes[name])
-    return Value(shapes[0], (None,) * len(shapes[0]))
+    constant = one.constants.get(node.name)
+    if not isinstance(constant, Tensor):
+        return Value(shapes[0], (None,) * len(shapes[0]))
+    even = [bool((constant == constant.narrow(dim, 0, 1)).all()) for dim in range(constant.ndim)]
+    free = equations.fresh_axes(shapes[0])
+    kept = tuple(a if e else None for a, e in zip(free, even, strict=True))
+    known = constant if constant.numel() <= KNOWN and not constant.is_floating_point() else None
+    return Value(shapes[0], kept, known)
+
+
+def _known(node: fx.Node, found: dict[fx.Node, Any]) -> Tensor | None:
+    """A small integer tensor that is the same for every input: an index made on the way."""
+    value, target = node.meta["val"], node.target
+    small = isinstance(value, Tensor) and value.dtype in (torch.int64, torch.int32, torch.bool)
+    if not small or not all(isinstance(size, int) for size in value.shape):
+        return None
+    if value.numel() > KNOWN or not callable(target):
+        return None
+    numbers = {}
+    for source in node.all_input_nodes:
+        one = found.get(source)
+        numbers[source] = one.known if isinstance(one, Value) else None
+        if numbers[source] is None:
+            return None
+    arguments, named = fx.node.map_arg((node.args, node.kwargs), numbers.get)
+    return target(*arguments, **named).clone()  # type: ignore[no-any-return]
 
 
 def _fix_outputs(node: fx.Node, found: dict[fx.Node, Any], equations: Equations) -> None:
@@ -186,7 +216,9 @@ def _apply(
     result = None
     if name is not None:
         arguments = fx.node.map_arg(_bound(node), lambda one: found.get(one))
-        call = Call(equations, arguments, shapes, name, place)
+        users = [user for user in node.users if user.target is operator.getitem]
+        used = frozenset(user.args[1] for user in users if isinstance(user.args[1], int))
+        call = Call(equations, arguments, shapes, name, place, used)
         function = RULES.get(name)
         try:
             result = None if function is None else function(call)
@@ -202,12 +234,14 @@ def _apply(
             _pin_all(found.get(source), equations, fixed)
         result = [(None,) * len(shape) for shape in shapes]
     results = result if isinstance(result, list) else [result] * len(shapes)
+    known = _known(node, found)
     values = [
         Value(
             shape,
             tuple(
                 a if s > 1 else None for a, s in zip(r or (None,) * len(shape), shape, strict=True)
             ),
+            known,
         )
         for r, shape in zip(results, shapes, strict=True)
     ]

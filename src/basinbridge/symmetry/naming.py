@@ -1,17 +1,17 @@
-"""From solved equations to named groups with their tensors and the sites to observe them at."""
+"""From solved equations to named groups with their tensors."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 from torch import Tensor
 
 from .axes import Atoms, Axes, Equations
-from .groups import Group, Site, Symmetry
-from .rules import NONLINEAR, Value
-from .solve import Family, Pairs, Solution
+from .groups import Group, Symmetry
+from .rules import Value
+from .sites import sites_of
+from .solve import Family, Solution
 from .trace import Trace
-
-WRITERS = frozenset("linear matmul mm bmm addmm conv1d conv2d conv3d embedding einsum".split())
 
 
 def groups_of(
@@ -29,7 +29,7 @@ def groups_of(
         name: tuple(None if axis is None else component[axis] for axis in entry)
         for name, entry in axes.items()
     }
-    touched = [_touched(family, solution) for family in solution.families]
+    solution, touched = _useful(solution, own)
     tensors = [
         tuple(
             (name, dim)
@@ -41,7 +41,7 @@ def groups_of(
     ]
     kept = [place for place, family in enumerate(solution.families) if family.members.shape[-1] > 1]
     names = _names(solution.families, tensors, kept)
-    sites = _sites(solution, traces, met)
+    sites = sites_of(solution, traces, met)
     groups = {}
     for place in kept:
         family = solution.families[place]
@@ -66,17 +66,41 @@ def groups_of(
     )
 
 
-def _touched(family: Family, solution: Solution) -> np.ndarray:
-    """Members of a family and the wholes that have one as a coordinate."""
-    moved = np.zeros(solution.count, dtype=bool)
-    moved[family.members] = True
+def _useful(solution: Solution, own: Mapping[str, Axes]) -> tuple[Solution, list[np.ndarray]]:
+    """Drop the families that move no tensor of the state; tell what the others move."""
+    touched = _touched(solution)
+    held = np.zeros(solution.count, dtype=bool)
+    for entry in own.values():
+        for axis in entry:
+            if axis is not None:
+                held[axis] = True
+    kept = [place for place, moved in enumerate(touched) if (moved & held).any()]
+    number = {place: new for new, place in enumerate(kept)}
+    families = tuple(
+        replace(family, parent=None if family.parent is None else number[family.parent])
+        for family in (solution.families[place] for place in kept)
+    )
+    return replace(solution, families=families), [touched[place] for place in kept]
+
+
+def _touched(solution: Solution) -> list[np.ndarray]:
+    """For each family its members, what lies within them, and the wholes that they are part of."""
+    touched = []
+    for family in solution.families:
+        moved = np.zeros(solution.count, dtype=bool)
+        moved[family.members] = True
+        touched.append(moved)
+    for place in range(len(touched) - 1, -1, -1):
+        if (parent := solution.families[place].parent) is not None:
+            touched[parent] |= touched[place]
     pairs = solution.pairs
-    while pairs.whole.size:
-        before = moved.sum()
-        np.logical_or.at(moved, pairs.whole, moved[pairs.outer] | moved[pairs.inner])
-        if moved.sum() == before:
-            break
-    return moved
+    for moved in touched:
+        while pairs.whole.size:
+            before = moved.sum()
+            np.logical_or.at(moved, pairs.whole, moved[pairs.outer] | moved[pairs.inner])
+            if moved.sum() == before:
+                break
+    return touched
 
 
 def _names(
@@ -135,98 +159,3 @@ def _fixed(
         for dim, axis in enumerate(entry)
         if axis is not None and not movable[axis].any()
     }
-
-
-def _sites(
-    solution: Solution, traces: tuple[Trace, ...], met: Sequence[Mapping[str, Value]]
-) -> list[tuple[Site, ...]]:
-    """Where to observe each family: behind nonlinearities, else where it is written."""
-    still = ~solution.movable()
-    finders = [_Finder(family, solution, still) for family in solution.families]
-    found: list[list[Site]] = [[] for _ in finders]
-    seen: list[set[tuple[int, str, str]]] = [set() for _ in finders]
-    for number, (one, values) in enumerate(zip(traces, met, strict=True)):
-        for node in one.nodes:
-            kind = _kind(node.target)
-            if kind is None or node.name not in values:
-                continue
-            for place, finder in enumerate(finders):
-                for dim, axis in enumerate(values[node.name].axes):
-                    if axis is None:
-                        continue
-                    source = node.all_input_nodes[0]
-                    before = kind == "post" and source.name in values
-                    before = before and (number, source.name, "pre") not in seen[place]
-                    for places in finder.places(solution.component[axis], dim, kind == "written"):
-                        if before:
-                            seen[place].add((number, source.name, "pre"))
-                            found[place].append(Site(number, source.name, dim, places, "pre"))
-                        found[place].append(Site(number, node.name, dim, places, kind))
-    return [_chosen(sites) for sites in found]
-
-
-def _kind(target: object) -> str | None:
-    schema = getattr(target, "_schema", None)
-    if schema is None:
-        return None
-    name = str(schema.name).partition("::")[2].rstrip("_")
-    if name in NONLINEAR:
-        return "post"
-    if name == "add":
-        return "sum"
-    return "written" if name in WRITERS else None
-
-
-def _chosen(sites: Sequence[Site]) -> tuple[Site, ...]:
-    post = [site for site in sites if site.kind in ("post", "pre")]
-    if post:
-        return tuple(post)
-    sums = [site for site in sites if site.kind == "sum"]
-    chosen = sums or [site for site in sites if site.kind == "written"]
-    return tuple(Site(s.trace, s.node, s.dim, s.places, "written") for s in chosen)
-
-
-class _Finder:
-    """Finds a family's members, or the wholes that they are coordinates of, on an axis."""
-
-    def __init__(self, family: Family, solution: Solution, still: np.ndarray) -> None:
-        self.shape = family.members.shape
-        self.direct = np.full(solution.count, -1, dtype=np.int64)
-        self.direct[family.members] = np.arange(family.members.size).reshape(self.shape)
-        self.pairs: dict[int, int] = {}
-        if family.parent is not None and len(self.shape) == 2:
-            pairs: Pairs = solution.pairs
-            outer = np.full(solution.count, -1, dtype=np.int64)
-            parent = solution.families[family.parent].members
-            outer[parent] = np.arange(parent.size)
-            member = self.direct[pairs.inner]
-            row = outer[pairs.outer]
-            right = (member >= 0) & (row >= 0) & (member // self.shape[1] == row)
-            self.direct[pairs.whole[right]] = member[right]
-        self._extend(solution.pairs, still)
-
-    def _extend(self, pairs: Pairs, still: np.ndarray) -> None:
-        """Members stay what they are where a fixed outer number (query, key, value) is added."""
-        while True:
-            new = still[pairs.outer] & (self.direct[pairs.inner] >= 0)
-            new &= self.direct[pairs.whole] < 0
-            if not new.any():
-                return
-            self.direct[pairs.whole[new]] = self.direct[pairs.inner[new]]
-
-    def places(self, axis: Atoms, dim: int, partly: bool) -> list[Atoms]:
-        """Positions of all members on an axis that holds them and nothing else.
-
-        Or, `partly`, on one that may hold others too, and the members several times: an attention's
-        packed projection writes queries, keys and values side by side. None of it: no positions.
-        """
-        flat = axis.ravel()
-        size = int(np.prod(self.shape))
-        if flat.size != axis.shape[dim] or flat.size < size or (flat.size > size and not partly):
-            return []
-        member = self.direct[flat]
-        copies = np.bincount(member[member >= 0], minlength=size)
-        if copies[0] == 0 or (copies != copies[0]).any():
-            return []
-        order = np.argsort(member, kind="stable")[flat.size - size * copies[0] :]
-        return [places.reshape(self.shape) for places in order.reshape(size, copies[0]).T]

@@ -30,12 +30,19 @@ class Mixing:
     """A group on one dimension of a tensor: `places[i, k]` is where copy k of member i stands.
 
     A group has several copies on an axis where its members come in pairs with something else: with
-    the positions of an image behind a flattening, or with the parts of a concatenation.
+    the positions of an image behind a flattening, or with the parts of a concatenation. `in_order`
+    tells that the places are 0, 1, 2, ... and nothing else stands on the axis.
     """
 
     group: str
     dim: int
-    places: Atoms
+    places: Tensor
+    in_order: bool
+
+    @property
+    def lone(self) -> bool:
+        """Whether the axis is the group, in its order, once."""
+        return self.in_order and self.places.shape[1] == 1
 
 
 @dataclass(frozen=True)
@@ -68,23 +75,30 @@ class Relaxation:
         [[2.0], [2.0]]
         """
         result = dict(tensors)
+        vectors: dict[str, list[str]] = {}
         for name, tensor in tensors.items():
-            for mixing in self.mixings.get(name, ()):
+            mixings = self.mixings.get(name, ())
+            if tensor.ndim == 1 and len(mixings) == 1 and mixings[0].lone:
+                vectors.setdefault(mixings[0].group, []).append(name)
+                continue
+            for mixing in mixings:
                 tensor = _mixed(tensor, mixing, matrices[mixing.group])
             result[name] = tensor
+        # A group's biases and norms together, as many small products take longer than one.
+        for group, names in vectors.items():
+            columns = matrices[group] @ torch.stack([tensors[name] for name in names], 1)
+            result.update(zip(names, columns.unbind(1), strict=True))
         return result
 
 
 def _mixed(tensor: Tensor, mixing: Mixing, matrix: Tensor) -> Tensor:
     """A tensor after one group on one of its dimensions has been mixed."""
-    places = mixing.places.ravel()
     moved = tensor.movedim(mixing.dim, 0)
-    if np.array_equal(places, np.arange(len(moved))):
-        return (matrix @ moved.reshape(len(matrix), -1)).view(moved.shape).movedim(0, mixing.dim)
-    index = torch.from_numpy(places).to(tensor.device)
-    part = moved[index]
+    index = mixing.places.ravel().to(tensor.device)
+    part = moved if mixing.in_order else moved[index]
     part = (matrix @ part.reshape(len(matrix), -1)).view(part.shape)
-    return moved.index_copy(0, index, part).movedim(0, mixing.dim)
+    mixed = part if mixing.in_order else moved.index_copy(0, index, part)
+    return mixed.movedim(0, mixing.dim)
 
 
 def relax(symmetry: Symmetry) -> Relaxation:
@@ -100,7 +114,9 @@ def relax(symmetry: Symmetry) -> Relaxation:
                 if places is None:
                     hard.add(group)
                 else:
-                    found.append((name, Mixing(group, dim, places)))
+                    in_order = np.array_equal(places.ravel(), np.arange(axis.size))
+                    mixing = Mixing(group, dim, torch.from_numpy(places), in_order)
+                    found.append((name, mixing))
     mixings: dict[str, tuple[Mixing, ...]] = {}
     for name, mixing in found:
         if mixing.group not in hard:

@@ -20,7 +20,7 @@ from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 
 from .axes import Atoms, Equations
-from .closure import Colours, Pairs, close, count_of, mixed_hash, seeds
+from .closure import Colours, Pairs, close, count_of, mixed_hash, number_of, seeds, several
 
 Mask = NDArray[np.bool_]
 DEPTH = 64
@@ -109,19 +109,31 @@ def solve(equations: Equations) -> Solution:
     component, pairs, roles = close(equations)
     pinned = _pinned(equations, component, pairs)
     pinned[roles] = True
-    pairs = _without_cycles(pairs, pinned)
+    pairs = _without_cycles(_without_doubt(pairs, pinned), pinned)
     while True:
         colour = _refine(equations, component, pairs, pinned)
         families, broken = _families(pairs, colour, pinned)
+        if broken.any():
+            pinned |= broken
+            continue
         solution = Solution(component, pairs, tuple(families), roles)
-        if not broken.any():
-            broken = _unsound(solution)
-        if not broken.any():
+        lost = _lost(solution)
+        if not lost.any():
             return solution
-        if not (broken & ~pinned).any():
-            for family in families:
-                broken[family.members] = True
-        pinned |= broken
+        pairs = _forgotten(pairs, lost, pinned)
+
+
+def _forgotten(pairs: Pairs, rows: Mask, pinned: Mask) -> Pairs:
+    """Pin all that some pairs are made of, so that they need be known no longer."""
+    for part in (pairs.whole, pairs.outer, pairs.inner):
+        pinned[part[rows]] = True
+    return pairs.only(~rows)
+
+
+def _without_doubt(pairs: Pairs, pinned: Mask) -> Pairs:
+    """Pin what one statement says of two wholes alike, and forget it."""
+    key = number_of(pairs.origin, pairs.outer, pairs.inner)
+    return _forgotten(pairs, several(key, pairs.whole), pinned)
 
 
 def _without_cycles(pairs: Pairs, pinned: Mask) -> Pairs:
@@ -132,13 +144,11 @@ def _without_cycles(pairs: Pairs, pinned: Mask) -> Pairs:
     ring = connected_components(graph, connection="strong")[1]
     turns = (ring[pairs.whole] == ring[pairs.outer]) | (ring[pairs.whole] == ring[pairs.inner])
     turns = np.isin(ring[pairs.whole], ring[pairs.whole[turns]])
-    for part in (pairs.whole, pairs.outer, pairs.inner):
-        pinned[part[turns]] = True
-    return pairs.only(~turns)
+    return _forgotten(pairs, turns, pinned)
 
 
-def _unsound(solution: Solution) -> Mask:
-    """Components whose renumbering asks for a pair that does not exist."""
+def _lost(solution: Solution) -> Mask:
+    """Pairs whose whole would have to come from a pair that does not exist."""
     generator = np.random.default_rng(0)
     sources = [
         generator.permuted(
@@ -147,11 +157,7 @@ def _unsound(solution: Solution) -> Mask:
         for f in solution.families
     ]
     image = solution.image(sources)
-    broken = np.zeros(solution.count, dtype=bool)
-    lost = image[solution.pairs.whole] < 0
-    for part in (solution.pairs.outer, solution.pairs.inner):
-        broken[part[lost]] = True
-    return broken
+    return image[solution.pairs.whole] < 0
 
 
 def _pinned(equations: Equations, component: Atoms, pairs: Pairs) -> Mask:
@@ -202,11 +208,7 @@ def _surrounding(pairs: Pairs, count: int) -> Atoms:
     coordinate lies where its wholes do.
     """
     around = np.full(count, -1, dtype=np.int64)
-    key = pairs.origin * count + pairs.inner
-    _, first, inverse = np.unique(key, return_index=True, return_inverse=True)
-    several = np.zeros(first.size, dtype=bool)
-    several[inverse[pairs.outer != pairs.outer[first[inverse]]]] = True
-    single = ~several[inverse]
+    single = ~several(number_of(pairs.origin, pairs.inner), pairs.outer)
     around[pairs.inner[single]] = pairs.outer[single]
     as_inner = around >= 0
     while True:
@@ -220,11 +222,23 @@ def _surrounding(pairs: Pairs, count: int) -> Atoms:
             return around
 
 
+def _turning(around: Atoms) -> Mask:
+    """Components that would lie within themselves."""
+    above = around.copy()
+    for _ in range(DEPTH):
+        above = np.where(above >= 0, around[above], -1)
+    return above >= 0
+
+
 def _families(pairs: Pairs, colour: Colours, pinned: Mask) -> tuple[list[Family], Mask]:
     """Classes of one colour, outermost first; and components that fit no family."""
     basic = ~pinned
     basic[pairs.whole] = False
     around = _surrounding(pairs, colour.size)
+    turning = _turning(around)
+    if (turning & ~pinned).any():
+        return [], turning
+    around[turning] = -1
     families: list[Family] = []
     broken = np.zeros(colour.size, dtype=bool)
     place = np.full(colour.size, -1, dtype=np.int64)
@@ -248,7 +262,8 @@ def _families(pairs: Pairs, colour: Colours, pinned: Mask) -> tuple[list[Family]
                 continue
             family = Family(members[order].reshape(*shape, int(counts[0])), parent)
         place[family.members] = np.arange(family.members.size).reshape(family.members.shape)
-        owner[family.members] = len(families)
+        alone = family.parent is not None and family.members.shape[-1] == 1
+        owner[family.members] = int(family.parent or 0) if alone else len(families)
         families.append(family)
     return families, broken
 

@@ -3,6 +3,7 @@
 import io
 import logging
 import traceback
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, redirect_stderr
 from dataclasses import dataclass
@@ -168,12 +169,14 @@ def trace(network: nn.Module, example: Example, *, training: bool = False) -> Tr
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Keep torch.export from printing the half-made graph when it fails; `_why` says what counts."""
+    """Keep torch.export from printing: `_why` says what counts when it fails."""
     logger = logging.getLogger("torch.fx.experimental.symbolic_shapes")
     level = logger.level
     logger.setLevel(logging.CRITICAL)
     try:
-        with redirect_stderr(io.StringIO()):
+        with redirect_stderr(io.StringIO()), warnings.catch_warnings():
+            # Recurrent layers gather their weights anew, on attributes that are no state.
+            warnings.filterwarnings("ignore", message="The tensor attributes? ")
             yield
     finally:
         logger.setLevel(level)
@@ -190,8 +193,31 @@ def _is_free(size: int | torch.SymInt) -> bool:
     return isinstance(size, torch.SymInt) and size.node.maybe_as_int() is None
 
 
+def _inline(module: fx.GraphModule) -> None:
+    """Put the operators of a region without gradients or autocast in the place of the region."""
+    for node in list(module.graph.nodes):
+        if str(node.target) not in ("wrap_with_set_grad_enabled", "wrap_with_autocast"):
+            continue
+        place = next(
+            place
+            for place, argument in enumerate(node.args)
+            if isinstance(argument, fx.Node) and argument.op == "get_attr"
+        )
+        region = getattr(module, str(node.args[place].target))
+        _inline(region)
+        inside = [one for one in region.graph.nodes if one.op == "placeholder"]
+        known = dict(zip(inside, node.args[place + 1 :], strict=True))
+        with module.graph.inserting_before(node):
+            results = module.graph.graph_copy(region.graph, known)
+        for user in list(node.users):
+            user.replace_all_uses_with(results[user.args[1]])  # type: ignore[index]
+            module.graph.erase_node(user)
+        module.graph.erase_node(node)
+
+
 def _evaluating(module: fx.GraphModule) -> fx.GraphModule:
     """Give a graph the arithmetic of evaluation, and drop what would write into the state."""
+    _inline(module)
     for node in list(module.graph.nodes):
         schema = getattr(node.target, "_schema", None)
         if node.op != "call_function" or schema is None:

@@ -11,7 +11,17 @@ An operator without a rule pins every axis that it touches and is reported in
 `symmetry.unsupported`: an unknown network loses freedom, never correctness.
 """
 
-from . import contraction, movement, normalisation, pointwise, shape
+from . import (
+    contraction,
+    creation,
+    indexing,
+    movement,
+    normalisation,
+    patches,
+    pointwise,
+    recurrent,
+    shape,
+)
 from .call import RULES, Call, Value
 from .pointwise import NONLINEAR
 
@@ -21,8 +31,12 @@ __all__ = [
     "Call",
     "Value",
     "contraction",
+    "creation",
+    "indexing",
     "movement",
     "normalisation",
+    "patches",
     "pointwise",
+    "recurrent",
     "shape",
 ]

@@ -1,10 +1,11 @@
 """The language of the rules: a value with axes, a call, and how axes are contracted or reshaped."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+from torch import Tensor
 
 from ..axes import Axes, Axis, Equations
 
@@ -13,21 +14,23 @@ Result = Axes | list[Axes | None] | None
 
 @dataclass(frozen=True)
 class Value:
-    """A tensor met on the way through the graph: its shape and its axes."""
+    """A tensor met on the way through the graph: its shape, its axes, and its numbers if known."""
 
     shape: tuple[int, ...]
     axes: Axes
+    known: Tensor | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True)
 class Call:
-    """One operator call: its arguments by position or name, and the shapes of its results."""
+    """One operator call: its arguments by name, its results' shapes, and which results are used."""
 
     equations: Equations
     arguments: dict[str, Any]
     shapes: list[tuple[int, ...]]
     name: str
     place: str
+    used: frozenset[int] = frozenset()
 
     @property
     def why(self) -> str:
@@ -193,7 +196,10 @@ def split_dim(equations: Equations, value: Value, dim: int, sizes: tuple[int, in
     for other, axis in enumerate(value.axes):
         if other == dim:
             if 1 in sizes or axis is None:
-                whole = None if axis is None else _reshaped_dim(axis, dim, sizes)
+                size = (
+                    (*axis.shape[:dim], *sizes, *axis.shape[dim + 1 :]) if axis is not None else ()
+                )
+                whole = None if axis is None else axis.reshape(size)
                 axes.extend((None, whole) if sizes[0] == 1 else (whole, None))
             else:
                 axes.extend(equations.split(axis, dim, sizes))
@@ -217,8 +223,15 @@ def merge_dims(equations: Equations, value: Value, dim: int) -> Value:
 
 
 def _reshaped_dim(axis: np.ndarray, dim: int, sizes: tuple[int, int]) -> np.ndarray:
-    here = sizes if axis.shape[dim] > 1 else (1, 1)
-    return axis.reshape(*axis.shape[:dim], *here, *axis.shape[dim + 1 :])
+    """Split a dimension of an axis of another; a part on which it does not depend shrinks to 1."""
+    if axis.shape[dim] == 1:
+        return np.expand_dims(axis, dim)
+    axis = axis.reshape(*axis.shape[:dim], *sizes, *axis.shape[dim + 1 :])
+    for place in (dim, dim + 1):
+        first = axis.take([0], axis=place)
+        if bool((axis == first).all()):
+            axis = first
+    return axis
 
 
 def _merged_dim(axis: np.ndarray, dim: int, sizes: tuple[int, int]) -> np.ndarray:

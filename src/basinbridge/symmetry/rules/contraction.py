@@ -61,11 +61,24 @@ def matmul(call: Call) -> Result:
 
 @rule("einsum")
 def einsum(call: Call) -> Result:
-    """The equation says it all; one with an ellipsis has no rule."""
+    """The equation says it all; an ellipsis stands for further dimensions, aligned on the right."""
     inputs, arrow, result = str(call["equation"]).replace(" ", "").partition("->")
-    if "." in inputs or not arrow:
+    parts, tensors = inputs.split(","), call["tensors"]
+    if not arrow:
+        once = sorted({letter for letter in inputs if inputs.count(letter) == 1} - set(",."))
+        result = ("..." if "." in inputs else "") + "".join(once)
+    more = [
+        len(one.shape) - len(part.replace(".", ""))
+        for one, part in zip(tensors, parts, strict=True)
+    ]
+    letters = spell(max(more), skip=inputs)
+    spelled = [
+        part.replace("...", tail(letters, rest)) for part, rest in zip(parts, more, strict=True)
+    ]
+    if any(len(set(part)) < len(part) for part in spelled):
         return None
-    return call.contract(list(zip(call["tensors"], inputs.split(","), strict=True)), result)
+    operands = list(zip(tensors, spelled, strict=True))
+    return call.contract(operands, result.replace("...", letters))
 
 
 @rule("conv1d", "conv2d", "conv3d", "convolution")
@@ -88,7 +101,9 @@ def _convolve(call: Call, transposed: bool) -> Result:
         inputs = with_dim(inputs, 0)
     space = spell(rank, skip="bgoi")
     kernel = spell(rank, skip="bgoi" + space)
-    inputs = call.pin(inputs, range(2, rank + 2))
+    pointwise = _pointwise(call, inputs, weight)
+    if not pointwise:
+        inputs = call.pin(inputs, range(2, rank + 2))
     weight = call.pin(weight, range(2, rank + 2))
     inputs, weight = parted(call, inputs, 1, groups), parted(call, weight, 0, groups)
     operands = [
@@ -97,11 +112,79 @@ def _convolve(call: Call, transposed: bool) -> Result:
     ]
     if isinstance(call["bias"], Value):
         operands.append((parted(call, call["bias"], 0, groups), "go"))
-    axes = call.contract(operands, "bgo")
-    out = (inputs.shape[0], groups, call.shape[1 if batched else 0] // groups)
+    axes = call.contract(operands, "bgo" + (space if pointwise else ""))
+    size = call.shape[1 if batched else 0] // groups
+    out = (inputs.shape[0], groups, size, *(inputs.shape[3:] if pointwise else ()))
     merged = merge_dims(call.equations, Value(out, axes), 1)
     merged = merged if batched else without_dim(merged, 0)
-    return with_fixed_dims(merged.axes, rank)
+    return merged.axes if pointwise else with_fixed_dims(merged.axes, rank)
+
+
+def _pointwise(call: Call, inputs: Value, weight: Value) -> bool:
+    """Whether a convolution treats every place alike and alone, so that places may move."""
+    alone = all(size == 1 for size in weight.shape[2:])
+    return alone and tuple(inputs.shape[2:]) == tuple(call.shape[-len(weight.shape) + 2 :])
+
+
+@rule("bilinear")
+def bilinear(call: Call) -> Result:
+    """Two inputs meet in a weight (result, first, second)."""
+    first, second = call.tensor("input1"), call.tensor("input2")
+    batch = spell(len(first.shape) - 1, skip="oij")
+    operands = [(first, batch + "i"), (second, batch + "j"), (call.tensor("weight"), "oij")]
+    if isinstance(call["bias"], Value):
+        operands.append((call["bias"], "o"))
+    return call.contract(operands, batch + "o")
+
+
+@rule("cosine_similarity", "pairwise_distance")
+def compared(call: Call) -> Result:
+    """Two tensors compared along a dimension, which is summed over."""
+    one, other = (call.tensor(name) for name in ("x1", "x2"))
+    rank = max(len(one.shape), len(other.shape))
+    dim = (call["dim"] if isinstance(call["dim"], int) else -1) % rank
+    letters = spell(rank)
+    left = letters[:dim] + letters[dim + 1 :]
+    axes = call.contract([(v, tail(letters, len(v.shape))) for v in (one, other)], left)
+    return with_dim(Value((1,) * (rank - 1), axes), dim).axes if call["keepdim"] else axes
+
+
+@rule("cdist")
+def distances(call: Call) -> Result:
+    """Every row of one matrix against every row of another."""
+    one, other = call.tensor("x1"), call.tensor("x2")
+    batch = spell(max(len(one.shape), len(other.shape)) - 2, skip="nmd")
+    operands = [
+        (value, tail(batch, len(value.shape) - 2) + letters)
+        for value, letters in ((one, "nd"), (other, "md"))
+    ]
+    return call.contract(operands, batch + "nm")
+
+
+@rule("outer", "ger", "kron")
+def outer(call: Call) -> Result:
+    """Every element of one vector times every element of another; matrices have no rule."""
+    one, other = call.tensor("self"), call["vec2"] or call["other"]
+    if len(one.shape) != 1 or len(call.shape) != 2:
+        return None
+    return call.contract([(one, "n"), (other, "m")], "nm")
+
+
+@rule("tensordot")
+def tensordot(call: Call) -> Result:
+    """Pairs of dimensions are summed over; the others stand in a row."""
+    one, other = call.tensor("self"), call.tensor("other")
+    letters = list(spell(len(one.shape) + len(other.shape)))
+    left, right = letters[: len(one.shape)], letters[len(one.shape) :]
+    dims = [
+        [dim % len(value.shape) for dim in call[name]]
+        for value, name in ((one, "dims_self"), (other, "dims_other"))
+    ]
+    for mine, theirs in zip(*dims, strict=True):
+        right[theirs] = left[mine]
+    kept = [letter for dim, letter in enumerate(left) if dim not in dims[0]]
+    kept += [letter for dim, letter in enumerate(right) if dim not in dims[1]]
+    return call.contract([(one, "".join(left)), (other, "".join(right))], "".join(kept))
 
 
 @rule("scaled_dot_product_attention")
@@ -121,6 +204,17 @@ def attention(call: Call) -> Result:
     if isinstance(call["attn_mask"], Value):
         operands.append((call["attn_mask"], tail(batch + "qk", len(call["attn_mask"].shape))))
     return call.contract(operands, batch + "qv")
+
+
+@rule("embedding_bag", "_embedding_bag", "_embedding_bag_forward_only")
+def embedding_bag(call: Call) -> Result:
+    """Sums of rows named by indices."""
+    weight = call.pin(call.tensor("weight"), [0])
+    for name in ("indices", "offsets", "per_sample_weights"):
+        if isinstance(call[name], Value):
+            call.pin(call[name], range(len(call[name].shape)))
+    kept = with_fixed_dims(reduced(call, weight, [0], keep=False), 1, leading=True)
+    return [kept, *((None,) * len(shape) for shape in call.shapes[1:])]
 
 
 @rule("embedding")

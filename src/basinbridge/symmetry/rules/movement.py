@@ -15,11 +15,9 @@ from .call import (
     resized,
     rule,
     spell,
-    split_dim,
     with_dim,
     without_dim,
 )
-from .shape import permuted
 
 
 def taken(equations: Equations, value: Value, dim: int, places: slice | Atoms) -> Value:
@@ -62,7 +60,9 @@ def _selected(equations: Equations, value: Value, dim: int, place: int) -> Value
     return without_dim(taken(equations, value, dim, slice(place, place + 1)), dim)
 
 
-@rule("split", "split_with_sizes", "chunk", "tensor_split", "unbind")
+@rule(
+    "split", "split_with_sizes", "chunk", "tensor_split", "unbind", "unsafe_split", "unsafe_chunk"
+)
 def split(call: Call) -> Result:
     """Consecutive parts; each part's atoms are then told apart from the others'."""
     value = call.tensor("self")
@@ -229,46 +229,3 @@ def shifted(call: Call) -> Result:
         if value.axes[dim] is not None:
             value = taken(call.equations, value, dim, order)
     return value.axes
-
-
-@rule("index_select")
-def index_select(call: Call) -> Result:
-    """Positions named by an index keep their order."""
-    value, dim = call.tensor("self"), call["dim"] % len(call.shape)
-    return mixed(call, call.pin(value, [dim]), [dim]).axes
-
-
-@rule("index")
-def index(call: Call) -> Result:
-    """Indexed dimensions keep their order; the dimensions of the index take their place."""
-    value = call.tensor("self")
-    indices = list(call["indices"]) + [None] * (len(value.shape) - len(call["indices"]))
-    dims = [dim for dim, one in enumerate(indices) if one is not None]
-    if dims != list(range(dims[0], dims[0] + len(dims))):
-        return None
-    value = mixed(call, call.pin(value, dims), dims)
-    for dim in reversed(dims):
-        value = without_dim(Value(resized(value.shape, dim, 1), value.axes), dim)
-    for _ in range(len(call.shape) - len(value.shape)):
-        value = with_dim(value, dims[0])
-    return value.axes
-
-
-@rule("channel_shuffle")
-def channel_shuffle(call: Call) -> Result:
-    """Channels as a matrix of groups and members, transposed."""
-    value, groups = call.tensor("self"), int(call["groups"])
-    value = split_dim(call.equations, value, 1, (groups, value.shape[1] // groups))
-    order = [0, 2, 1, *range(3, len(value.shape))]
-    return merge_dims(call.equations, permuted(value, order), 1).axes
-
-
-@rule("pixel_shuffle")
-def pixel_shuffle(call: Call) -> Result:
-    """Channels to space: what becomes space keeps its order."""
-    value, factor = call.tensor("self"), int(call["upscale_factor"])
-    dim = len(value.shape) - 3
-    value = split_dim(call.equations, value, dim, (value.shape[dim] // factor**2, factor**2))
-    value = call.pin(value, [dim + 1, dim + 2, dim + 3])
-    value = mixed(call, value, [dim + 1, dim + 2, dim + 3])
-    return (*value.axes[: dim + 1], None, None)

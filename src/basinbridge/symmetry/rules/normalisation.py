@@ -71,8 +71,14 @@ def glu(call: Call) -> Result:
 @rule("max_pool1d", "max_pool2d", "max_pool3d", "avg_pool1d", "avg_pool2d", "avg_pool3d")
 @rule("adaptive_avg_pool1d", "adaptive_avg_pool2d", "adaptive_avg_pool3d", "_adaptive_avg_pool2d")
 @rule("adaptive_max_pool1d", "adaptive_max_pool2d", "max_pool2d_with_indices", "lp_pool2d")
-@rule("upsample_nearest1d", "upsample_nearest2d", "upsample_bilinear2d", "upsample_bicubic2d")
-@rule("_upsample_bilinear2d_aa", "_upsample_bicubic2d_aa")
+@rule("adaptive_max_pool3d", "max_pool3d_with_indices", "lp_pool1d", "lp_pool3d")
+@rule("upsample_nearest1d", "upsample_nearest2d", "upsample_nearest3d", "upsample_linear1d")
+@rule(
+    "upsample_bilinear2d", "upsample_bicubic2d", "upsample_trilinear3d", "_upsample_bilinear2d_aa"
+)
+@rule("_upsample_bicubic2d_aa", "_upsample_nearest_exact1d", "_upsample_nearest_exact2d")
+@rule("reflection_pad1d", "reflection_pad2d", "reflection_pad3d", "replication_pad1d")
+@rule("replication_pad2d", "replication_pad3d")
 def spatial(call: Call) -> Result:
     """Space (all dimensions after the channels) keeps its order; channels are kept."""
     value = call.tensor("input" if "input" in call.arguments else "self")

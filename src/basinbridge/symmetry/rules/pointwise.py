@@ -8,13 +8,15 @@ NONLINEAR = frozenset(
 )
 
 ELEMENTWISE = """
-abs neg exp expm1 log log1p log2 sqrt rsqrt square sin cos erf reciprocal sign round floor ceil
-clamp clamp_min clamp_max clip nan_to_num isnan isinf logical_not bitwise_not
+abs neg exp exp2 expm1 log log1p log2 log10 sqrt rsqrt square sin cos tan sinh cosh asin acos atan
+asinh acosh atanh erf erfc erfinv lgamma digamma logit reciprocal sign sgn positive round floor ceil
+trunc frac clamp clamp_min clamp_max clip nan_to_num isnan isinf isfinite logical_not bitwise_not
 add sub rsub mul div true_divide pow maximum minimum fmod remainder where lerp addcmul addcdiv
-eq ne lt le gt ge logical_and logical_or bitwise_and bitwise_or masked_fill
+atan2 hypot logaddexp xlogy floor_divide fmax fmin copysign heaviside copy complex polar
+eq ne lt le gt ge logical_and logical_or logical_xor bitwise_and bitwise_or bitwise_xor masked_fill
+__and__ __or__ real imag conj angle special_expit
 dropout feature_dropout alpha_dropout native_dropout
 to _to_copy type_as clone contiguous detach alias lift_fresh_copy float double half bfloat16
-zeros_like ones_like full_like empty_like rand_like randn_like
 """.split()
 
 
@@ -23,6 +25,8 @@ def pointwise(call: Call) -> Result:
     """Broadcast partners are numbered alike."""
     letters = spell(len(call.shape))
     values = [value for value in call.arguments.values() if isinstance(value, Value)]
+    if call.name in ("to", "type_as"):
+        values = [call.tensor("self")]
     return call.contract([(value, tail(letters, len(value.shape))) for value in values], letters)
 
 
@@ -34,20 +38,22 @@ def softmax(call: Call) -> Result:
 
 
 @rule("sum", "mean", "amax", "amin", "var", "std", "logsumexp", "prod", "all", "any", "norm")
-@rule("linalg_vector_norm", "max", "min", "var_mean")
+@rule("linalg_vector_norm", "max", "min", "var_mean", "std_mean", "nansum", "nanmean", "aminmax")
+@rule("count_nonzero")
 def reduction(call: Call) -> Result:
     """A reduction is blind to the order along what it reduces, but a position found is not."""
     value = call.tensor("self")
     if isinstance(call["other"], Value):
         return pointwise(call)
     dims = normal_dims(call["dim"], len(value.shape))
-    if len(call.shapes) == 2 and call.name in ("max", "min"):
+    if call.name in ("max", "min") and 1 in call.used:
         value = call.pin(value, dims)
     axes = reduced(call, value, dims, bool(call["keepdim"]))
     return [axes] * len(call.shapes) if len(call.shapes) > 1 else axes
 
 
-@rule("cumsum", "cumprod", "sort", "argsort", "topk", "argmax", "argmin")
+@rule("cumsum", "cumprod", "logcumsumexp", "sort", "argsort", "topk", "argmax", "argmin", "median")
+@rule("cummax", "cummin", "kthvalue", "mode")
 def ordered(call: Call) -> Result:
     """The order along the dimension matters, so it is pinned; the others are kept."""
     value = call.tensor("self")

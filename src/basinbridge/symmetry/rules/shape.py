@@ -11,9 +11,11 @@ from .call import (
     Value,
     merge_dims,
     normal_dims,
+    reduced,
     rule,
     split_dim,
     with_dim,
+    with_fixed_dims,
     without_dim,
 )
 
@@ -70,7 +72,7 @@ def singletons(call: Call) -> Result:
     return view(call)
 
 
-@rule("permute", "transpose", "t", "numpy_T", "swapaxes", "mT")
+@rule("permute", "transpose", "t", "numpy_T", "swapaxes", "swapdims", "mT", "adjoint")
 def permute(call: Call) -> Result:
     """Reorder dimensions."""
     value = call.tensor("self")
@@ -84,6 +86,32 @@ def permute(call: Call) -> Result:
     elif rank > 1:
         order[-2:] = reversed(order[-2:])
     return permuted(value, order).axes
+
+
+@rule("movedim", "moveaxis")
+def movedim(call: Call) -> Result:
+    """Some dimensions go elsewhere; the others fill the places left."""
+    value = call.tensor("self")
+    rank = len(value.shape)
+    source = normal_dims(call["source"], rank)
+    goal = dict(zip(normal_dims(call["destination"], rank), source, strict=True))
+    rest = iter(dim for dim in range(rank) if dim not in source)
+    order = [goal[dim] if dim in goal else next(rest) for dim in range(rank)]
+    return permuted(value, order).axes
+
+
+@rule("view_as_complex")
+def view_as_complex(call: Call) -> Result:
+    """Real and imaginary part, a last dimension of 2 in fixed order, become one number."""
+    value = call.tensor("self")
+    last = len(value.shape) - 1
+    return reduced(call, call.pin(value, [last]), [last], keep=False)
+
+
+@rule("view_as_real")
+def view_as_real(call: Call) -> Result:
+    """One number becomes two of fixed order."""
+    return with_fixed_dims(call.tensor("self").axes, 1)
 
 
 def permuted(value: Value, order: Sequence[int]) -> Value:

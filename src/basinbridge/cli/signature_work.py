@@ -1,0 +1,100 @@
+"""What the command `signature` does."""
+
+import time
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from ..align.match import align
+from ..align.methods import Activations, Method
+from ..curve.files import load_curve
+from ..curve.paths import Linear
+from ..errors import InputError
+from ..evaluate.signature import Signature, signature, signature_along
+from ..experiments.pair import Watch
+from ..report.picture import write_result
+from ..report.signatures import draw_signatures
+from ..symmetry.discover import discover
+from .work import Setting
+
+
+def draw_signatures_of(
+    work: Setting,
+    states: Sequence[Path],
+    curves: Sequence[Path],
+    method: Method,
+    activations: Activations,
+    images: int,
+    folder: Path,
+    *,
+    watch: Watch,
+) -> None:
+    """Compare pairs of states, and curves' middles with their ends; write and draw all of it.
+
+    Pairs are aligned on training images and compared on test images.
+    """
+    if len(states) % 2 or not (states or curves):
+        raise InputError(f"{len(states)} states: give pairs of them, or curves with --curve")
+    began = time.perf_counter()
+    total = len(states) // 2 + len(curves)
+    panels: list[dict[str, Any]] = []
+    entries = []
+    for number, pair in enumerate(zip(states[::2], states[1::2], strict=True), start=1):
+        found = _of_pair(work, pair, method, activations, images)
+        print(f"{pair[0]}, {pair[1]}:\n{found}")
+        entries.append(asdict(found))
+        watch("comparing", number, total)
+    if entries:
+        title = f"{len(entries)} pairs of networks" if len(entries) > 1 else "the two networks"
+        panels.append({"title": title, "entries": entries})
+    for number, path in enumerate(curves, start=len(entries) + 1):
+        panels.append(_of_curve(work, path, activations))
+        watch("comparing", number, total)
+    record = work.record(
+        began,
+        files=[str(path) for path in (*states, *curves)],
+        method=method,
+        activations=activations,
+        images=min(images, len(work.train_data)),
+    )
+    title = f"{work.train_data.name}, {work.model}: {len(work.test_data):,} test images"
+    result = {"title": title, "panels": panels, "record": record}
+    write_result(result, folder / "signature.json", "signature")
+    draw_signatures(result, folder / "signature.png")
+
+
+def _of_pair(
+    work: Setting, pair: tuple[Path, Path], method: Method, activations: Activations, images: int
+) -> Signature:
+    start, end = (work.network_with(path) for path in pair)
+    symmetry = discover(start, work.example())
+    data = work.train_data.subset(min(images, len(work.train_data)), work.seed)
+    match = align(
+        start, end, data, symmetry, method=method, activations=activations, seed=work.seed
+    )
+    return signature(start, end, work.test_data, symmetry, match, activations=activations)
+
+
+def _of_curve(work: Setting, path: Path, activations: Activations) -> dict[str, Any]:
+    """A panel that compares the middle of a curve with its two ends."""
+    curve, record = load_curve(path, work.network)
+    symmetry = discover(curve.network, work.example())
+    line = Linear.between(curve.network_at(0), curve.state_at(1))
+    both, straight = (
+        signature_along(
+            one,
+            work.test_data,
+            symmetry,
+            batchnorm_data=work.train_data,
+            activations=activations,
+        )
+        for one in (curve, line)
+    )
+    kind = "aligned" if record.get("aligned") else "unaligned"
+    for end, found in zip(("start", "end"), both, strict=True):
+        print(f"{path}, its {end} and its middle:\n{found}")
+    entries = [
+        {**asdict(one), "line": other.before} for one, other in zip(both, straight, strict=True)
+    ]
+    return {"title": f"ends and middle of the {kind} curve", "entries": entries}

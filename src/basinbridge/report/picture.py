@@ -1,0 +1,57 @@
+"""Writing a figure into a file, the same bytes for the same numbers."""
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from basinbridge.errors import InputError
+from basinbridge.state import replacing
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+FONT_SIZE = 10.5
+# Two hues that stay apart for every kind of colour vision (Okabe and Ito, 2008).
+HUES = {"unaligned": "#D55E00", "aligned": "#0072B2"}
+# Without a creation date the same report gives the same bytes.
+_METADATA: dict[str, dict[str, None]] = {".png": {}, ".pdf": {"CreationDate": None}}
+
+
+def check_name(path: Path) -> None:
+    """Raise `InputError` unless a picture's name ends in `.png` or `.pdf`."""
+    if path.suffix.lower() not in _METADATA:
+        raise InputError(f"{path}: a picture's name must end in {' or '.join(_METADATA)}")
+
+
+def save_picture(figure: "Figure", path: Path) -> None:
+    """Write a figure as `.png` or `.pdf`; an older file is replaced whole."""
+    check_name(path)
+    suffix = path.suffix.lower()
+    with replacing(path) as draft:
+        figure.savefig(draft, format=suffix[1:], dpi=160, metadata=_METADATA[suffix])
+
+
+def read_result(path: Path, kind: str) -> dict[str, Any]:
+    """Load a saved result, an object of format 1 whose `kind` is the one asked for.
+
+    Raises `InputError` if the file is missing, is not JSON, or holds something else.
+    """
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror}); check the path") from None
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{path}: is not valid JSON ({error}); make it again") from None
+    if not isinstance(found, dict) or found.get("format") != 1 or found.get("kind") != kind:
+        raise InputError(f"{path}: holds no {kind} of format 1; make it with `basinbridge {kind}`")
+    return found
+
+
+def write_result(result: dict[str, Any], path: Path, kind: str) -> None:
+    """Write a result for `read_result`; raises `InputError` if a number is not finite."""
+    try:
+        text = json.dumps({"format": 1, "kind": kind, **result}, indent=1, allow_nan=False) + "\n"
+    except ValueError as error:
+        raise InputError(f"{path}: not written, since a number is not finite") from error
+    with replacing(path) as draft:
+        draft.write_text(text, encoding="utf-8")

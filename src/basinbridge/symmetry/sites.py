@@ -1,0 +1,148 @@
+"""Where to observe the groups of a network: at which activation, and at which positions of it.
+
+Behind a nonlinearity, if the group's members and nothing else stand on an axis there (and before
+it); else where sums or contractions write them; else wherever they stand.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+
+import numpy as np
+from torch import fx
+
+from .axes import Atoms
+from .groups import Site
+from .rules import NONLINEAR, Value
+from .solve import Solution
+from .trace import Trace
+
+WRITERS = frozenset(
+    """linear matmul mm bmm addmm baddbmm conv1d conv2d conv3d convolution conv_transpose1d
+    conv_transpose2d conv_transpose3d embedding einsum lstm gru rnn_tanh rnn_relu""".split()
+)
+RANKS = ("post", "sum", "written", "parts", "weights", "any", "parts of any")
+COPIES = 4
+
+
+def sites_of(
+    solution: Solution, traces: tuple[Trace, ...], met: Sequence[Mapping[str, Value]]
+) -> list[tuple[Site, ...]]:
+    """For every family the sites at which to observe it, of the best rank that there is."""
+    members = _Members(solution)
+    found: list[dict[str, list[Site]]] = [{} for _ in solution.families]
+    for number, (one, values) in enumerate(zip(traces, met, strict=True)):
+        seen: set[tuple[str, int]] = set()
+        for node in one.nodes:
+            if node.op != "call_function" or node.name not in values:
+                continue
+            kind = _kind(node)
+            for family, dim, places in members.on(values[node.name]):
+                exact = len(places) == 1 and places[0].size == values[node.name].shape[dim]
+                rank = kind if exact else {"written": "parts"}.get(kind, "parts of any")
+                sites = found[family].setdefault(rank, [])
+                before = _before(node, values) if rank == "post" else None
+                if before is not None and (before.name, family) not in seen:
+                    seen.add((before.name, family))
+                    sites += _pre(number, before, values, members, family)
+                if rank in ("any", "parts of any") and sites:
+                    continue
+                shown = "post" if rank == "post" else "written"
+                sites += [Site(number, node.name, dim, place, shown) for place in places]
+    return [next((tuple(sites[rank]) for rank in RANKS if sites.get(rank)), ()) for sites in found]
+
+
+def _pre(
+    number: int, node: fx.Node, values: Mapping[str, Value], members: "_Members", family: int
+) -> list[Site]:
+    """Where the input of a nonlinearity holds a family."""
+    return [
+        Site(number, node.name, dim, place, "pre")
+        for which, dim, places in members.on(values[node.name])
+        if which == family
+        for place in places
+    ]
+
+
+def _before(node: fx.Node, values: Mapping[str, Value]) -> fx.Node | None:
+    source = node.all_input_nodes[0] if node.all_input_nodes else None
+    return source if source is not None and source.name in values else None
+
+
+def _kind(node: fx.Node) -> str:
+    """What the operator does to a group that stands on its result."""
+    name = str(getattr(getattr(node.target, "_schema", None), "name", ""))
+    name = name.partition("::")[2].rstrip("_")
+    if name in NONLINEAR:
+        return "post"
+    if name == "add":
+        return "sum"
+    if name in WRITERS:
+        return "written"
+    return "weights" if "softmax" in name else "any"
+
+
+class _Members:
+    """Which member of which family every component stands for: itself, or as its coordinate."""
+
+    def __init__(self, solution: Solution) -> None:
+        self.solution = solution
+        self.family = np.full(solution.count, -1, dtype=np.int64)
+        self.member = np.full(solution.count, -1, dtype=np.int64)
+        for number, family in enumerate(solution.families):
+            self.family[family.members] = number
+            self.member[family.members] = np.arange(family.members.size).reshape(
+                family.members.shape
+            )
+        self._follow(~solution.movable())
+
+    def _follow(self, still: np.ndarray) -> None:
+        """A member within its block, under a label, or in a role, stays what it is."""
+        pairs = self.solution.pairs
+        role = np.isin(pairs.inner, self.solution.roles)
+        while True:
+            inside = (self.family[pairs.inner] >= 0) & (still[pairs.outer] | self._within())
+            before = self.family.copy()
+            for rows, part in ((inside, pairs.inner), (role, pairs.outer)):
+                new = rows & (self.family[pairs.whole] < 0) & (self.family[part] >= 0)
+                self.family[pairs.whole[new]] = self.family[part[new]]
+                self.member[pairs.whole[new]] = self.member[part[new]]
+            if np.array_equal(before, self.family):
+                return
+
+    def _within(self) -> np.ndarray:
+        """Pairs whose outer coordinate is a block around their inner one."""
+        families = self.solution.families
+        outer, inner = self.solution.pairs.outer, self.solution.pairs.inner
+        around = self.family[inner].copy()
+        place = self.member[inner].copy()
+        result = np.zeros(outer.size, dtype=bool)
+        sizes = np.array([family.members.shape[-1] for family in families] + [1])
+        parents = np.array([-1 if f.parent is None else f.parent for f in families] + [-1])
+        while (around >= 0).any():
+            place = place // sizes[around]
+            around = parents[around]
+            result |= (around >= 0) & (around == self.family[outer]) & (place == self.member[outer])
+        return result
+
+    def on(self, value: Value) -> Iterator[tuple[int, int, list[Atoms]]]:
+        """Families on a tensor's axes: which, on which dimension, and each member's positions."""
+        for dim, axis in enumerate(value.axes):
+            if axis is None or axis.size != axis.shape[dim]:
+                continue
+            component = self.solution.component[axis.ravel()]
+            for family in np.unique(self.family[component]):
+                if family >= 0:
+                    places = self._places(component, int(family))
+                    if places:
+                        yield int(family), dim, places
+
+    def _places(self, component: Atoms, family: int) -> list[Atoms]:
+        """The positions of all members of a family, once for every time that they occur."""
+        shape = self.solution.families[family].members.shape
+        size = int(np.prod(shape))
+        here = np.flatnonzero(self.family[component] == family)
+        member = self.member[component[here]]
+        copies = np.bincount(member, minlength=size)
+        if copies[0] == 0 or copies[0] > COPIES or (copies != copies[0]).any():
+            return []
+        order = here[np.argsort(member, kind="stable")]
+        return [places.reshape(shape) for places in order.reshape(size, copies[0]).T]
