@@ -98,6 +98,35 @@ def test_aligned_state_is_the_end_of_the_aligned_curve(trained, tmp_path, monkey
     assert all(torch.equal(end[name], aligned[name]) for name in aligned)
 
 
+@pytest.mark.parametrize("method", ["projected", "conditional-gradient"])
+def test_pam_writes_a_curve_and_the_renumbering_that_ends_it(
+    trained, tmp_path, monkeypatch, capsys, method
+):
+    from basinbridge.curve.files import load_curve
+
+    ends = [trained / "a.safetensors", trained / "b.safetensors"]
+    options = ["--epochs", 1, "--permutation-epochs", 1, "--begin", "identity", "--method", method]
+    out, match = tmp_path / "pam.safetensors", tmp_path / "match.safetensors"
+    arguments = ["pam", *ends, *DIGITS, *options, "--out", out, "--match-out", match]
+    assert call(monkeypatch, *arguments) == 0
+    shown = [float(word) for word in capsys.readouterr().out.split() if word[:2] in ("0.", "1.")]
+    assert len(shown) == 3
+    assert shown == sorted(shown, reverse=True)
+    curve, record = load_curve(out, DigitsNet())
+    assert record["pam"]["method"] == method
+    assert record["aligned"] is False
+    assert record["objective"] == pytest.approx(shown, abs=1e-4)
+    fitted = tmp_path / "fitted.safetensors"
+    again = ["connect", *ends, *DIGITS, "--match", match, "--epochs", 0, "--out", fitted]
+    assert call(monkeypatch, *again) == 0
+    line, _ = load_curve(fitted, DigitsNet())
+    assert torch.equal(line.points[[0, -1]], curve.points[[0, -1]])
+    report = ["evaluate", out, *DIGITS, "--points", 3, "--out", tmp_path / "report"]
+    assert call(monkeypatch, *report) == 0
+    assert call(monkeypatch, *arguments) == 2
+    assert "exists already" in capsys.readouterr().err
+
+
 def test_results_are_not_overwritten_unless_forced(trained, monkeypatch, capsys):
     out = trained / "a.safetensors"
     before = out.read_bytes()

@@ -108,11 +108,13 @@ def test_the_expected_loss_falls(kind):
     assert (after.loss[0], after.loss[-1]) == (before.loss[0], before.loss[-1])
 
 
-def test_steps_are_those_of_sgd_on_the_control_points_with_one_t_a_batch():
+@pytest.mark.parametrize("proximal", [None, 0.7])
+def test_steps_are_those_of_sgd_on_the_control_points_with_one_t_a_batch(proximal):
     curve = bent("bezier-3", built("mlp"), built("mlp", seed=1))
     batches = [data_for("mlp", 6, seed=seed) for seed in range(4)]
     settings = {"learning_rate": 0.05, "momentum": 0.9, "weight_decay": DECAY, "seed": 8}
-    new = bb.fit(curve, batches, epochs=2, schedule=lambda epoch, epochs: 1.0, **settings)
+    settings |= {"proximal": proximal, "schedule": lambda epoch, epochs: 1.0}
+    new = bb.fit(curve, batches, epochs=2, **settings)
 
     names = [key for key, _ in curve.network.named_parameters()]
     states = [{k: curve.layout.views(point)[k] for k in names} for point in curve.points]
@@ -126,11 +128,18 @@ def test_steps_are_those_of_sgd_on_the_control_points_with_one_t_a_batch():
         gradients = reference.curve_gradients(
             network, states, t, images, labels, DECAY, reference.de_casteljau
         )
-        for point, gradient in zip(inner, gradients[1:-1], strict=True):
-            point.grad = gradient
+        for place, point, gradient in zip(curve.movable, inner, gradients[1:-1], strict=True):
+            apart = point.detach() - curve.points[place]
+            point.grad = gradient + (apart / proximal if proximal else 0)
         optimizer.step()
     for found, point in zip(new.points[1:-1], inner, strict=True):
         torch.testing.assert_close(found, point.detach(), rtol=1e-10, atol=1e-12)
+
+
+def test_a_proximal_term_that_is_no_length_is_refused():
+    for wrong in (0.0, -1.0, float("nan")):
+        with pytest.raises(bb.InputError, match="proximal"):
+            fitted(bb.Bezier.between(built("mlp"), built("mlp", seed=1)), "mlp", proximal=wrong)
 
 
 def test_a_line_has_nothing_to_fit():

@@ -13,11 +13,12 @@ transformers = pytest.importorskip("transformers")
 
 @dataclass(frozen=True)
 class Model:
-    """A model's class, its configuration, what it reads, and the groups it must have."""
+    """A model's class, its configuration, its number of groups and why, what it reads."""
 
     kind: str
     config: str
     groups: int
+    why: str
     options: dict[str, Any] = field(default_factory=dict)
     reads: str = "text"
     share: float = 0.95
@@ -50,7 +51,7 @@ BERT = {
 }
 SMALL: dict[str, dict[str, Any]] = {
     "text": {**BERT, "use_cache": False, "pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2},
-    "pairs": {"vocab_size": 40, "use_cache": False, "decoder_start_token_id": 0},
+    "pairs": {"vocab_size": 40, "use_cache": False, "decoder_start_token_id": 0, "pad_token_id": 0},
     "images": {**BERT, "image_size": 32, "patch_size": 8, "num_labels": 4},
     "pixels": {"image_size": 32, "num_labels": 4},
 }
@@ -58,46 +59,209 @@ GPT2 = {"n_embd": 24, "n_layer": 2, "n_head": 3, "n_positions": 16}
 CODES = {"num_key_value_heads": 2, "num_attention_heads": 4, "hidden_size": 32}
 
 MODELS = {
-    "bert": Model("BertForSequenceClassification", "BertConfig", 10),
-    "roberta": Model("RobertaForMaskedLM", "RobertaConfig", 9),
+    "bert": Model(
+        "BertForSequenceClassification",
+        "BertConfig",
+        10,
+        "stream, 4 in each layer, pooler",
+    ),
+    "roberta": Model(
+        "RobertaForMaskedLM",
+        "RobertaConfig",
+        9,
+        "stream, 4 in each layer; the head is tied to the stream",
+    ),
     "distilbert": Model(
         "DistilBertForMaskedLM",
         "DistilBertConfig",
         9,
+        "stream, 4 in each layer; the head is tied to the stream",
         {"dim": 24, "n_layers": 2, "n_heads": 3, "hidden_dim": 20},
     ),
-    "albert": Model("AlbertForMaskedLM", "AlbertConfig", 6, {"embedding_size": 12}),
-    "electra": Model("ElectraForPreTraining", "ElectraConfig", 11, {"embedding_size": 12}),
-    "gpt2": Model("GPT2LMHeadModel", "GPT2Config", 9, GPT2),
-    "opt": Model("OPTForCausalLM", "OPTConfig", 9, {"ffn_dim": 20, "word_embed_proj_dim": 24}),
-    "gpt_neox": Model("GPTNeoXForCausalLM", "GPTNeoXConfig", 9, {"rotary_pct": 0.25}),
-    "gptj": Model("GPTJForCausalLM", "GPTJConfig", 9, {**GPT2, "rotary_dim": 4}),
-    "llama": Model("LlamaForCausalLM", "LlamaConfig", 9, CODES),
-    "mistral": Model("MistralForCausalLM", "MistralConfig", 9, CODES),
-    "qwen2": Model("Qwen2ForCausalLM", "Qwen2Config", 9, CODES),
-    "qwen3": Model("Qwen3ForCausalLM", "Qwen3Config", 9, CODES),
-    "gemma2": Model("Gemma2ForCausalLM", "Gemma2Config", 9, {**CODES, "head_dim": 8}),
-    "phi": Model("PhiForCausalLM", "PhiConfig", 9, {}),
-    "vit": Model("ViTForImageClassification", "ViTConfig", 9, {}, "images"),
-    "deit": Model("DeiTForImageClassification", "DeiTConfig", 9, {}, "images"),
-    "beit": Model("BeitForImageClassification", "BeitConfig", 9, {}, "images"),
-    "dinov2": Model("Dinov2ForImageClassification", "Dinov2Config", 9, {}, "images"),
+    "albert": Model(
+        "AlbertForMaskedLM",
+        "AlbertConfig",
+        6,
+        "embedding, stream, 4 in the shared layer",
+        {"embedding_size": 12},
+    ),
+    "electra": Model(
+        "ElectraForPreTraining",
+        "ElectraConfig",
+        11,
+        "embedding, stream, 4 in each layer, the head's hidden units",
+        {"embedding_size": 12},
+    ),
+    "gpt2": Model("GPT2LMHeadModel", "GPT2Config", 9, "stream, 4 in each layer", GPT2),
+    "opt": Model(
+        "OPTForCausalLM",
+        "OPTConfig",
+        9,
+        "stream, 4 in each layer",
+        {"ffn_dim": 20, "word_embed_proj_dim": 24},
+    ),
+    "bloom": Model(
+        "BloomForCausalLM",
+        "BloomConfig",
+        15,
+        "stream, MLPs; linear biases fix the heads, so each has query-key and value",
+        {"n_layer": 2, "n_head": 3},
+    ),
+    "gpt_neox": Model(
+        "GPTNeoXForCausalLM",
+        "GPTNeoXConfig",
+        9,
+        "stream, 4 in each layer (query-key where not rotary)",
+        {"rotary_pct": 0.25},
+    ),
+    "gptj": Model(
+        "GPTJForCausalLM",
+        "GPTJConfig",
+        9,
+        "stream, 4 in each layer (query-key where not rotary)",
+        {**GPT2, "rotary_dim": 4},
+    ),
+    "llama": Model(
+        "LlamaForCausalLM",
+        "LlamaConfig",
+        9,
+        "stream; pairs, heads within, values, MLP in each layer",
+        CODES,
+    ),
+    "mistral": Model("MistralForCausalLM", "MistralConfig", 9, "as Llama", CODES),
+    "qwen2": Model("Qwen2ForCausalLM", "Qwen2Config", 9, "as Llama", CODES),
+    "qwen3": Model("Qwen3ForCausalLM", "Qwen3Config", 9, "as Llama", CODES),
+    "gemma2": Model("Gemma2ForCausalLM", "Gemma2Config", 9, "as Llama", {**CODES, "head_dim": 8}),
+    "phi": Model(
+        "PhiForCausalLM", "PhiConfig", 9, "stream, 4 in each layer (query-key where not rotary)", {}
+    ),
+    "falcon": Model(
+        "FalconForCausalLM",
+        "FalconConfig",
+        7,
+        "stream; heads, one value numbering for all of them, MLP in each layer",
+        {},
+    ),
+    "t5": Model(
+        "T5ForConditionalGeneration",
+        "T5Config",
+        19,
+        "3 for heads, 3 in each encoder and 5 in each decoder layer; an output fixes the stream",
+        {"d_model": 24, "d_ff": 20, "num_layers": 2, "num_heads": 3, "d_kv": 8},
+        "pairs",
+        share=0.9,
+    ),
+    "bart": Model(
+        "BartForConditionalGeneration",
+        "BartConfig",
+        15,
+        "3 MLPs, 4 attentions of 3; an output fixes the streams",
+        {
+            "d_model": 24,
+            "encoder_layers": 2,
+            "decoder_layers": 1,
+            "encoder_attention_heads": 3,
+            "decoder_attention_heads": 3,
+            "encoder_ffn_dim": 20,
+            "decoder_ffn_dim": 18,
+            "max_position_embeddings": 16,
+        },
+        "pairs",
+        share=0.8,
+    ),
+    "vit": Model(
+        "ViTForImageClassification", "ViTConfig", 9, "stream, 4 in each layer", {}, "images"
+    ),
+    "deit": Model(
+        "DeiTForImageClassification", "DeiTConfig", 9, "stream, 4 in each layer", {}, "images"
+    ),
+    "beit": Model(
+        "BeitForImageClassification", "BeitConfig", 9, "stream, 4 in each layer", {}, "images"
+    ),
+    "clip": Model(
+        "CLIPVisionModel",
+        "CLIPVisionConfig",
+        8,
+        "4 in each layer; an output fixes the stream",
+        {},
+        "images",
+        share=0.5,
+    ),
+    "dinov2": Model(
+        "Dinov2ForImageClassification", "Dinov2Config", 9, "stream, 4 in each layer", {}, "images"
+    ),
     "swin": Model(
         "SwinForImageClassification",
         "SwinConfig",
         18,
+        "2 streams, 4 in each of 4 layers",
         {"embed_dim": 12, "depths": [2, 2], "num_heads": [2, 3], "window_size": 2, "patch_size": 2},
+        "pixels",
+    ),
+    "swinv2": Model(
+        "Swinv2ForImageClassification",
+        "Swinv2Config",
+        12,
+        "2 streams, 4 and the MLP of the biases in each of 2 layers",
+        {"embed_dim": 12, "depths": [1, 1], "num_heads": [2, 3], "window_size": 2, "patch_size": 2},
         "pixels",
     ),
     "convnext": Model(
         "ConvNextForImageClassification",
         "ConvNextConfig",
         9,
+        "4 streams, 5 insides",
         {"hidden_sizes": [8, 10, 12, 14], "depths": [1, 1, 2, 1], "patch_size": 4},
         "pixels",
     ),
+    "resnet": Model(
+        "ResNetForImageClassification",
+        "ResNetConfig",
+        14,
+        "4 streams, 2 in each of 5 blocks",
+        {"embedding_size": 8, "hidden_sizes": [8, 12, 16, 20], "depths": [1, 1, 2, 1]},
+        "pixels",
+    ),
+    "regnet": Model(
+        "RegNetForImageClassification",
+        "RegNetConfig",
+        25,
+        "stem, 4 streams, 4 in each of 5 blocks",
+        {
+            "embedding_size": 8,
+            "hidden_sizes": [8, 12, 16, 20],
+            "depths": [1, 1, 2, 1],
+            "groups_width": 4,
+        },
+        "pixels",
+    ),
+    "segformer": Model(
+        "SegformerForImageClassification",
+        "SegformerConfig",
+        22,
+        "4 streams, 4 MLPs, 3 reductions, 2 for one head, 3 for several in 3 stages",
+        {
+            "hidden_sizes": [8, 8, 12, 16],
+            "depths": [1, 1, 1, 1],
+            "num_attention_heads": [1, 2, 3, 4],
+        },
+        "pixels",
+    ),
     "mobilenet_v2": Model(
-        "MobileNetV2ForImageClassification", "MobileNetV2Config", 25, {}, "pixels"
+        "MobileNetV2ForImageClassification",
+        "MobileNetV2Config",
+        25,
+        "as in families.mobile",
+        {},
+        "pixels",
+    ),
+    "poolformer": Model(
+        "PoolFormerForImageClassification",
+        "PoolFormerConfig",
+        8,
+        "4 streams, 4 MLPs",
+        {"hidden_sizes": [8, 10, 12, 14], "depths": [1, 1, 1, 1]},
+        "pixels",
     ),
 }
 

@@ -11,7 +11,7 @@ from torch.nn import functional
 import basinbridge as bb
 from basinbridge.data.batches import training_batches
 from basinbridge.models import TinyTen
-from basinbridge.train.loop import Recipe, cosine, halving
+from basinbridge.train.loop import Recipe, cosine, descend, halving
 
 TRAINABLE = ["mlp", "digits", "tinyten", "residual", "encoder"]
 
@@ -204,6 +204,27 @@ def test_weights_that_the_last_step_broke_are_told_too():
             schedule=flat,
             objective=broken,
         )
+
+
+def test_what_is_called_after_each_step_has_the_last_word_on_the_weights():
+    """Gradient descent on (x - 3)^2 / 2 with x kept at 1 or less: it ends at 1, and tries 1.2."""
+    weights, gradient = torch.zeros(1).double(), torch.zeros(1).double()
+    tried = []
+
+    def step(batch):
+        gradient.copy_(weights - 3)
+        return (weights - 3).square().sum() / 2
+
+    def after():
+        tried.append(float(weights))
+        weights.clamp_(max=1)
+
+    recipe = Recipe(epochs=1, learning_rate=0.1, momentum=0, schedule=flat, batch_size=1)
+    losses = descend(weights, gradient, step, data_for("mlp", 8), recipe, after)
+    assert float(weights) == 1
+    assert len(tried) == 8
+    assert tried[-1] == pytest.approx(1.2)
+    assert losses == [pytest.approx((4.5 + 3.645 + 2.95245 + 2.391485 + 4 * 2) / 8, rel=1e-3)]
 
 
 def test_progress_is_told_after_every_epoch_with_the_mean_loss():

@@ -48,6 +48,7 @@ def _load() -> None:
         plain,
         recurrent,
         residual,
+        sets,
         vision,
         windows,
     )

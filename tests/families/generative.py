@@ -95,7 +95,7 @@ def generator() -> Built:
 
 @family(groups=4)
 def discriminator() -> Built:
-    """DCGAN's discriminator: strided convolutions with leaky slopes."""
+    """DCGAN's discriminator: four strided convolutions with leaky slopes."""
     layers = []
     for width, out in ((3, 4), (4, 5), (5, 6), (6, 7)):
         layers += [nn.Conv2d(width, out, 4, 2, 1), nn.BatchNorm2d(out), nn.LeakyReLU(0.2)]

@@ -150,14 +150,14 @@ class _ShuffleUnit(nn.Module):
         return _shuffled(torch.cat((self.left(left), self.right(right)), 1), 2)
 
 
-@family(groups=45)
+@family(groups=65)
 def shufflenet_v2() -> Built:
     """ShuffleNet v2 (Ma et al. 2018): 4, 8 and 4 units with channel split and shuffle.
 
     The stem, the last layer, and the first convolution of every unit's right half: 1 + 1 + 16. What
-    is written into a stage is dealt out by its shuffles: of a half of 8, 12 or 16 channels those
-    that take the same way through all later splits are one group, and a channel with a way of its
-    own is fixed. That makes 27 more groups at these widths, counted by the solver.
+    is written into a stage is dealt out by its shuffles: channels that take the same way through
+    all later splits are one group, and a channel with a way of its own is fixed. At these widths
+    (halves of 8, 12 and 16) that makes 47 more groups, counted by the solver.
     """
     layers, width = [conv(3, 6, 3, 2)], 6
     for depth, out in ((4, 16), (8, 24), (4, 32)):
@@ -168,11 +168,13 @@ def shufflenet_v2() -> Built:
 
 
 @family(
-    share=0.7,
-    why="shuffled groups lie across groups, and blocks within a product of blocks are fixed",
+    groups=2, share=0.3, why="its shuffled blocks lie within products of blocks, which are fixed"
 )
 def shufflenet_v1() -> Built:
-    """ShuffleNet (Zhang et al. 2018): grouped pointwise convolutions with a shuffle between."""
+    """ShuffleNet (Zhang et al. 2018): grouped pointwise convolutions with a shuffle between.
+
+    The blocks of a shuffled axis are pairs of a group and a place in it.
+    """
 
     class Unit(nn.Module):
         def __init__(self, width, inner, groups):

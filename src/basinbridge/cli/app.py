@@ -19,6 +19,7 @@ for command in (
     commands.discover,
     commands.align,
     commands.connect,
+    commands.pam,
     commands.evaluate,
     commands.plane,
     commands.signature,

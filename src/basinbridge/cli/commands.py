@@ -1,7 +1,7 @@
 """The commands. Torch is imported inside them, so that `--help` answers at once."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -136,6 +136,55 @@ def connect(
     with Bars() as bars:
         fit_curve(work, (start, end), match, curve.value, bends, chosen, out, watch=bars)
     print(f"{out}: {curve.value} curve; see it with evaluate {out}")
+
+
+def pam(
+    start: Annotated[Path, typer.Argument(help="State of one network.")],
+    end: Annotated[Path, typer.Argument(help="State of the other, which is renumbered.")],
+    model: options.Model,
+    dataset: options.Dataset,
+    out: options.Out,
+    match_out: Annotated[
+        Path | None, typer.Option(help="Also write the renumbering, as `align` does.")
+    ] = None,
+    begin: Annotated[
+        Literal["aligned", "identity"], typer.Option(help="The renumbering to begin with.")
+    ] = "aligned",
+    method: Annotated[
+        Literal["projected", "conditional-gradient"],
+        typer.Option(help="Relaxed permutations, as in the paper, or one assignment a round."),
+    ] = "projected",
+    outer: Annotated[int, typer.Option(min=1, help="How often both take turns.")] = 1,
+    permutation_epochs: Annotated[
+        int, typer.Option(min=0, help="Passes over the data for each renumbering.")
+    ] = 20,
+    epochs: options.Epochs = 20,
+    learning_rate: options.LearningRate = 0.01,
+    batch_size: options.BatchSize = 128,
+    weight_decay: options.WeightDecay = 5e-4,
+    schedule: options.Schedule = options.ScheduleName.cosine,
+    augment: options.Augment = True,
+    mixed_precision: options.MixedPrecision = False,
+    seed: options.Seed = 0,
+    device: options.Device = "cpu",
+    threads: options.Threads = None,
+    data_root: options.DataRoot = None,
+    force: options.Force = False,
+) -> None:
+    """Learn END's renumbering and the curve to it in turns; write the curve (safetensors)."""
+    from .pam_work import Turns, fit_in_turns
+    from .work import Training, refuse_to_overwrite, setting
+
+    refuse_to_overwrite(out, force)
+    refuse_to_overwrite(match_out, force)
+    work = setting(model, dataset, data_root, device, threads, seed)
+    chosen = Training(
+        epochs, learning_rate, batch_size, weight_decay, schedule.value, augment, mixed_precision
+    )
+    turns = Turns(begin, method, outer, permutation_epochs)
+    with Bars() as bars:
+        history = fit_in_turns(work, (start, end), turns, chosen, out, match_out, watch=bars)
+    print(f"{out}: objective {' > '.join(f'{value:.4f}' for value in history)} nats")
 
 
 def evaluate(

@@ -52,6 +52,12 @@ class Probes:
             found = [self._loss(curve, t, batch) for t, batch in self.pairs]
         return [float(loss) for loss in found]
 
+    def at(self, curve: Curve, t: float) -> float:
+        """Mean of the loss and the L2 term at one t, in nats, over the batches of all probes."""
+        with global_seed(self.recipe.seed, self.vector.device):
+            found = [self._loss(curve, t, batch) for _, batch in self.pairs]
+        return float(torch.stack(found).mean())
+
     def _loss(self, curve: Curve, t: float, batch: Batch) -> torch.Tensor:
         self.weights.copy_(curve.vector_at(t)[: len(self.weights)])
         inputs, labels = batch

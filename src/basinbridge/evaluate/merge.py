@@ -1,6 +1,6 @@
 """Two networks merged into one: a point of the line between them, its activations repaired."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -78,17 +78,33 @@ def merge(
     }
     repaired = [name for name in _feeding(symmetry) if name in affine] if repair else []
     if repaired:
-        batches = list(evaluation_batches(data, batch_size, device=device))
-        ends = [_statistics(one, repaired, batches) for one in (net_a, end)]
-        for name in repaired:
-            wanted = [
-                torch.lerp(a, b, t) for a, b in zip(ends[0][name], ends[1][name], strict=True)
-            ]
-            own = _statistics(network, [name], batches)[name]
-            _rescale(affine[name], own, (wanted[0], wanted[1]))
+        layers = {name: affine[name] for name in repaired}
+        _repair(
+            network,
+            layers,
+            (net_a, end),
+            t,
+            list(evaluation_batches(data, batch_size, device=device)),
+        )
         reestimate(network, statistics)
     untouched = tuple(name for name in affine if name not in repaired)
     return Merge(network, tuple(repaired), untouched)
+
+
+def _repair(
+    network: nn.Module,
+    layers: Mapping[str, nn.Module],
+    ends: tuple[nn.Module, nn.Module],
+    t: float,
+    batches: Sequence[Batch],
+) -> None:
+    """Rescale layers, in their order, to the statistics between those of two networks."""
+    one, other = (_statistics(end, list(layers), batches) for end in ends)
+    for name, layer in layers.items():
+        mean, deviation = (torch.lerp(a, b, t) for a, b in zip(one[name], other[name], strict=True))
+        # Measured anew, since the layers before this one have changed its input.
+        own = _statistics(network, [name], batches)[name]
+        _rescale(layer, own, (mean, deviation))
 
 
 def _feeding(symmetry: Symmetry) -> list[str]:

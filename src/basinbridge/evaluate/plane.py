@@ -1,9 +1,11 @@
 """Loss and accuracy over the plane through three networks (Figures 3 and 5 to 7 of the paper)."""
 
 import copy
+import itertools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -104,25 +106,27 @@ def plane(
         for axis, reach in ((0, across), (1, up))
     )
     scores = []
-    for done in range(size * size):
-        row, column = divmod(done, size)
-        vector.copy_(frame.vector_at(x[column], y[row]))
+    for done, (up_here, along) in enumerate(itertools.product(y, x), start=1):
+        vector.copy_(frame.vector_at(along, up_here))
         reestimate(walker, statistics)
         scores.append(score(walker, tests))
         if progress is not None:
-            progress(done + 1, size * size)
-    rows = [scores[start : start + size] for start in range(0, size * size, size)]
+            progress(done, size * size)
     projected = {name: frame.project(curve) for name, curve in (curves or {}).items()}
     return Plane(
         x=x,
         y=y,
-        loss=tuple(tuple(one.loss for one in row) for row in rows),
-        accuracy=tuple(tuple(one.accuracy for one in row) for row in rows),
+        loss=_rows([one.loss for one in scores], size),
+        accuracy=_rows([one.accuracy for one in scores], size),
         points=frame.points,
         paths={name: path for name, (path, _) in projected.items()},
         distances={name: distance for name, (_, distance) in projected.items()},
         batchnorm_images=sum(len(labels) for _, labels in statistics),
     )
+
+
+def _rows(values: Sequence[float], size: int) -> tuple[tuple[float, ...], ...]:
+    return tuple(tuple(row) for row in np.reshape(values, (-1, size)).tolist())
 
 
 @dataclass(frozen=True)

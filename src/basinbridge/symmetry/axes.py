@@ -44,6 +44,8 @@ class Equations:
     pinned: list[tuple[Atoms, str]] = field(default_factory=list)
     pairs: list[Statement] = field(default_factory=list)
     occurrences: list[tuple[Atoms, int]] = field(default_factory=list)
+    dependent: list[Axes] = field(default_factory=list)
+    held: list[Atoms] = field(default_factory=list)
     merged: dict[tuple[bytes, tuple[int, int]], tuple[Axis, Axis]] = field(default_factory=dict)
 
     def fresh(self, *shape: int) -> Atoms:
@@ -134,6 +136,12 @@ class Equations:
     def occur(self, axes: Axes) -> None:
         """Note that a tensor has these axes: atoms that occur alike are interchangeable."""
         self.occurrences.extend((axis, dim) for dim, axis in enumerate(axes) if axis is not None)
+        if any(a is not None and a.size > a.shape[dim] for dim, a in enumerate(axes)):
+            self.dependent.append(axes)
+
+    def hold(self, axes: Axes) -> None:
+        """Note that a tensor of the state has these axes; other tensors only pass atoms on."""
+        self.held.extend(axis for axis in axes if axis is not None)
 
     def _labels(self, dims: int, dim: int, size: int) -> Atoms:
         labels = self.fresh(*(size if other == dim else 1 for other in range(dims)))
@@ -146,5 +154,6 @@ class Equations:
         after = (1,) * (whole.ndim - dim - 2)
         place = np.arange(sizes[0] * sizes[1], dtype=np.int64).reshape(*sizes, *after)
         parts = np.broadcast_arrays(whole, outer, inner, place)
+        self.occurrences += [(outer, dim), (inner, dim + 1)]
         whole, outer, inner, place = (part.ravel() for part in parts)
         self.pairs.append(Statement(whole, outer, inner, place, sizes))

@@ -1,12 +1,11 @@
 """Who is the same neuron: components of the equations, closed under the laws of pairs.
 
 Equal wholes that were split alike have equal coordinates; equal coordinates make equal wholes at
-one place of one split (two places may share them and still be apart, as query and key are). A whole
-that was split in two ways, one finer than the other (a grouped convolution behind a group norm), is
-a nest of three coordinates.
-And where one component stands twice on an axis, as the two halves of a gated layer do, its places
-are told apart by the other axes on which they occur: each is the pair of the component and such
-a role.
+one place of one split (two places may share them and still be apart, as query and key are). A
+whole that was split in two ways, one finer than the other (a grouped convolution behind a group
+norm), is a nest of three coordinates. And where one component stands twice on an axis, as the two
+halves of a gated layer do, its places are told apart by the other axes on which they occur: each is
+the pair of the component and such a role.
 """
 
 from dataclasses import dataclass
@@ -102,8 +101,8 @@ def connected(count: int, links: list[Atoms]) -> Atoms:
     """The component of each of `count` nodes; `links` are arrays (2, n) of joined nodes."""
     ends = np.concatenate([*links, np.zeros((2, 0), dtype=np.int64)], axis=1)
     graph = coo_matrix((np.ones(ends.shape[1], dtype=np.int8), (ends[0], ends[1])), (count, count))
-    labels: Atoms = connected_components(graph, directed=False)[1].astype(np.int64)
-    return labels
+    component: Atoms = connected_components(graph, directed=False)[1].astype(np.int64)
+    return component
 
 
 def mixed_hash(values: Colours) -> Colours:
@@ -219,24 +218,22 @@ def several(key: Atoms, value: Atoms) -> NDArray[np.bool_]:
 def _told_apart(equations: Equations, component: Atoms, rows: _Rows) -> tuple[Atoms, Pairs, Atoms]:
     """Give atoms of one component on one axis roles, by the axes on which they occur.
 
-    Coordinates of pairs are told apart as places on axes are; a whole only where both of its roles
-    are split by one statement.
+    Atoms that no axis tells apart have roles of their own, and so stay where they are. Coordinates
+    of pairs are told apart as places on axes are; a whole only where both of its roles are split
+    by one statement.
     """
     whole, outer, inner = component[rows.parts[:3]]
     pairs = Pairs(whole, outer, inner, rows.origin)
-    marked = np.zeros(component.size, dtype=bool)
-    for axis, dim in equations.occurrences:
-        places = np.moveaxis(axis, dim, -1).reshape(-1, axis.shape[dim])
-        order = np.argsort(component[places], axis=-1)
-        atoms = np.take_along_axis(places, order, axis=-1)
-        again = component[atoms[:, 1:]] == component[atoms[:, :-1]]
-        again &= atoms[:, 1:] != atoms[:, :-1]
-        marked[atoms[:, 1:][again]] = marked[atoms[:, :-1][again]] = True
+    marked = _repeated(equations, component)
     atoms = np.flatnonzero(marked)
     if atoms.size == 0:
         return component, pairs, np.zeros(0, dtype=np.int64)
-    roles = _roles(equations, component, np.isin(component, component[atoms]))[atoms]
-    kinds, kind = np.unique(roles, return_inverse=True)
+    colours = _roles(equations, component, np.isin(component, component[atoms]))
+    roles = np.unique(colours, return_inverse=True)[1].astype(np.int64)
+    alike = _repeated(equations, np.where(marked, -1 - number_of(component, roles), component))
+    alike &= marked
+    roles[alike] = roles.max() + 1 + np.arange(np.count_nonzero(alike))
+    kinds, kind = np.unique(roles[atoms], return_inverse=True)
     count = count_of(component)
     labels = count + np.arange(kinds.size)
     keys, own = np.unique(kind * count + component[atoms], return_inverse=True)
@@ -249,6 +246,19 @@ def _told_apart(equations: Equations, component: Atoms, rows: _Rows) -> tuple[At
     both = several(rows.origin * count + pairs.whole, whole)
     pairs = Pairs(np.where(both, whole, pairs.whole), outer, inner, rows.origin)
     return apart, pairs + more, labels
+
+
+def _repeated(equations: Equations, key: Atoms) -> NDArray[np.bool_]:
+    """Atoms that share an axis with other atoms of their key."""
+    found = np.zeros(key.size, dtype=bool)
+    for axis, dim in equations.occurrences:
+        places = np.moveaxis(axis, dim, -1).reshape(-1, axis.shape[dim])
+        order = np.argsort(key[places], axis=-1)
+        atoms = np.take_along_axis(places, order, axis=-1)
+        again = key[atoms[:, 1:]] == key[atoms[:, :-1]]
+        again &= atoms[:, 1:] != atoms[:, :-1]
+        found[atoms[:, 1:][again]] = found[atoms[:, :-1][again]] = True
+    return found
 
 
 def _roles(equations: Equations, component: Atoms, wanted: NDArray[np.bool_]) -> Colours:

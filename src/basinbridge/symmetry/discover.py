@@ -75,6 +75,7 @@ def symmetry_of(
             axes[first] if first != name else _state_axes(equations, tensor, groups.get(name, 1))
         )
         equations.occur(axes[name])
+        equations.hold(axes[name])
         if name in fixed:
             for dim, axis in enumerate(axes[name]):
                 equations.pin(axis, dim, "fixed by the caller")
@@ -152,7 +153,7 @@ def _walk(
             _fix_outputs(node, found, equations)
         elif node.target is operator.getitem:
             parent = found[node.args[0]]  # type: ignore[index]
-            found[node] = parent[int(str(node.args[1]))] if isinstance(parent, list) else None
+            found[node] = parent[node.args[1]] if isinstance(parent, list) else None  # type: ignore[index]
         elif not _shapes(node.meta.get("val")):
             found[node] = _number(node.meta.get("val"))
         else:
@@ -216,7 +217,7 @@ def _apply(
     result = None
     if name is not None:
         arguments = fx.node.map_arg(_bound(node), lambda one: found.get(one))
-        users = [user for user in node.users if user.target is operator.getitem]
+        users = [one for one in node.users if one.target is operator.getitem and one.users]
         used = frozenset(user.args[1] for user in users if isinstance(user.args[1], int))
         call = Call(equations, arguments, shapes, name, place, used)
         function = RULES.get(name)

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from .axes import Atoms
-from .solve import Solution
+from .solution import Solution
 from .trace import Trace
 
 

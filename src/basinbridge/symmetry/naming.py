@@ -10,7 +10,7 @@ from .axes import Atoms, Axes, Equations
 from .groups import Group, Symmetry
 from .rules import Value
 from .sites import sites_of
-from .solve import Family, Solution
+from .solution import Family, Solution
 from .trace import Trace
 
 

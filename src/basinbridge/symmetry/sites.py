@@ -12,7 +12,7 @@ from torch import fx
 from .axes import Atoms
 from .groups import Site
 from .rules import NONLINEAR, Value
-from .solve import Solution
+from .solution import Solution
 from .trace import Trace
 
 WRITERS = frozenset(

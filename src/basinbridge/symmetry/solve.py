@@ -12,96 +12,13 @@ Three steps, each a few array operations:
    attention heads). Wholes have no freedom of their own: they follow their coordinates.
 """
 
-from dataclasses import dataclass
-
 import numpy as np
-from numpy.typing import NDArray
 from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 
 from .axes import Atoms, Equations
 from .closure import Colours, Pairs, close, count_of, mixed_hash, number_of, seeds, several
-
-Mask = NDArray[np.bool_]
-DEPTH = 64
-
-
-@dataclass(frozen=True)
-class Family:
-    """Interchangeable components: `members` is (size,), or (*parent's shape, size) in blocks."""
-
-    members: Atoms
-    parent: int | None
-
-
-@dataclass(frozen=True)
-class Solution:
-    """The components of all atoms, their pairs, and the families that may be renumbered.
-
-    `roles` are the components that tell apart the places of one component on an axis.
-    """
-
-    component: Atoms
-    pairs: Pairs
-    families: tuple[Family, ...]
-    roles: Atoms
-
-    @property
-    def count(self) -> int:
-        """Number of components."""
-        return count_of(self.component)
-
-    def movable(self) -> Mask:
-        """Which components some renumbering moves."""
-        moved = np.zeros(self.count, dtype=bool)
-        for family in self.families:
-            if family.members.size > 1:
-                moved[family.members] = True
-        while True:
-            before = moved.sum()
-            whole = moved[self.pairs.outer] | moved[self.pairs.inner]
-            np.logical_or.at(moved, self.pairs.whole, whole)
-            if moved.sum() == before:
-                return moved
-
-    def image(self, sources: list[Atoms]) -> Atoms:
-        """Where each component comes from when family `f` is renumbered by `sources[f]`.
-
-        `sources[f]` has the shape of the family's members and indexes their last dimension; the
-        result maps a component to the one whose place it takes, -1 for a whole that would have to
-        come from a pair of coordinates that does not exist.
-        """
-        image = np.arange(self.count, dtype=np.int64)
-        origin: list[Atoms] = []
-        for family, source in zip(self.families, sources, strict=True):
-            size = family.members.shape[-1]
-            rows = np.zeros(1, np.int64) if family.parent is None else origin[family.parent].ravel()
-            flat = rows[:, None] * size + source.reshape(-1, size)
-            origin.append(flat)
-            image[family.members.reshape(-1, size)] = family.members.ravel()[flat]
-        return _wholes_follow(image, self.pairs, self.count)
-
-
-def _wholes_follow(image: Atoms, pairs: Pairs, count: int) -> Atoms:
-    """Move every whole to the pair of its moved coordinates, innermost pairs first."""
-    if pairs.whole.size == 0:
-        return image
-    base = pairs.origin * count
-    keys = (base + pairs.outer) * count + pairs.inner
-    order = np.argsort(keys, kind="stable")
-    for _ in range(DEPTH):
-        wanted = (base + image[pairs.outer]) * count + image[pairs.inner]
-        place = np.searchsorted(keys[order], wanted).clip(max=keys.size - 1)
-        found = order[place]
-        target = np.where(keys[found] == wanted, pairs.whole[found], -1)
-        target[(image[pairs.outer] < 0) | (image[pairs.inner] < 0)] = -1
-        moved = image.copy()
-        moved[pairs.whole] = target
-        moved[pairs.whole[moved[pairs.whole] != target]] = -1
-        if np.array_equal(image, moved):
-            break
-        image = moved
-    return image
+from .solution import DEPTH, Family, Mask, Solution, drawn, torn_by
 
 
 def solve(equations: Equations) -> Solution:
@@ -109,6 +26,8 @@ def solve(equations: Equations) -> Solution:
     component, pairs, roles = close(equations)
     pinned = _pinned(equations, component, pairs)
     pinned[roles] = True
+    related = _related(equations, component, pairs)
+    pinned |= ~related
     pairs = _without_cycles(_without_doubt(pairs, pinned), pinned)
     while True:
         colour = _refine(equations, component, pairs, pinned)
@@ -117,10 +36,26 @@ def solve(equations: Equations) -> Solution:
             pinned |= broken
             continue
         solution = Solution(component, pairs, tuple(families), roles)
-        lost = _lost(solution)
-        if not lost.any():
+        image = solution.image(drawn(solution))
+        lost = image[pairs.whole] < 0
+        torn = torn_by(equations, solution, image, pinned, related)
+        if not lost.any() and not torn.any():
             return solution
+        pinned |= torn
         pairs = _forgotten(pairs, lost, pinned)
+
+
+def _related(equations: Equations, component: Atoms, pairs: Pairs) -> Mask:
+    """Components that some tensor of the state holds, by themselves or by way of pairs."""
+    related = np.full(count_of(component), not equations.held)
+    for axis in equations.held:
+        related[component[axis]] = True
+    before = -1
+    while before != (before := int(related.sum())):
+        any_part = related[pairs.whole] | related[pairs.outer] | related[pairs.inner]
+        for part in (pairs.whole, pairs.outer, pairs.inner):
+            np.logical_or.at(related, part, any_part)
+    return related
 
 
 def _forgotten(pairs: Pairs, rows: Mask, pinned: Mask) -> Pairs:
@@ -145,19 +80,6 @@ def _without_cycles(pairs: Pairs, pinned: Mask) -> Pairs:
     turns = (ring[pairs.whole] == ring[pairs.outer]) | (ring[pairs.whole] == ring[pairs.inner])
     turns = np.isin(ring[pairs.whole], ring[pairs.whole[turns]])
     return _forgotten(pairs, turns, pinned)
-
-
-def _lost(solution: Solution) -> Mask:
-    """Pairs whose whole would have to come from a pair that does not exist."""
-    generator = np.random.default_rng(0)
-    sources = [
-        generator.permuted(
-            np.broadcast_to(np.arange(f.members.shape[-1]), f.members.shape), axis=-1
-        )
-        for f in solution.families
-    ]
-    image = solution.image(sources)
-    return image[solution.pairs.whole] < 0
 
 
 def _pinned(equations: Equations, component: Atoms, pairs: Pairs) -> Mask:
@@ -222,6 +144,15 @@ def _surrounding(pairs: Pairs, count: int) -> Atoms:
             return around
 
 
+def _innermost(around: Atoms, pairs: Pairs, pinned: Mask) -> Atoms:
+    """What lies within a whole lies within its inner coordinate, or its outer if that is fixed."""
+    result = around.copy()
+    nested = around[pairs.inner] == pairs.outer
+    inside = np.where(nested & ~pinned[pairs.inner], pairs.inner, -1)
+    result[pairs.whole] = np.where(pinned[pairs.inner], pairs.outer, inside)
+    return result
+
+
 def _turning(around: Atoms) -> Mask:
     """Components that would lie within themselves."""
     above = around.copy()
@@ -234,7 +165,7 @@ def _families(pairs: Pairs, colour: Colours, pinned: Mask) -> tuple[list[Family]
     """Classes of one colour, outermost first; and components that fit no family."""
     basic = ~pinned
     basic[pairs.whole] = False
-    around = _surrounding(pairs, colour.size)
+    around = _innermost(_surrounding(pairs, colour.size), pairs, pinned)
     turning = _turning(around)
     if (turning & ~pinned).any():
         return [], turning
@@ -263,7 +194,7 @@ def _families(pairs: Pairs, colour: Colours, pinned: Mask) -> tuple[list[Family]
             family = Family(members[order].reshape(*shape, int(counts[0])), parent)
         place[family.members] = np.arange(family.members.size).reshape(family.members.shape)
         alone = family.parent is not None and family.members.shape[-1] == 1
-        owner[family.members] = int(family.parent or 0) if alone else len(families)
+        owner[family.members] = len(families) if not alone else int(family.parent or 0)
         families.append(family)
     return families, broken
 

@@ -29,7 +29,8 @@ def taken(equations: Equations, value: Value, dim: int, places: slice | Atoms) -
         for axis in value.axes
     ]
     if size == 1:
-        equations.occur((None,) * dim + (axes[dim],))
+        if (axis := axes[dim]) is not None:
+            equations.occurrences.append((axis, dim))
         axes[dim] = None
     return Value(resized(value.shape, dim, size), tuple(axes))
 

@@ -1,0 +1,63 @@
+"""What the command `pam` does."""
+
+import json
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from ..curve.files import save_curve
+from ..curve.pam import PermutationMethod, Start, pam
+from ..experiments.pair import Watch
+from ..state import load_record, save_state
+from ..symmetry.discover import discover
+from .work import Setting, Training
+
+
+@dataclass(frozen=True)
+class Turns:
+    """The options of PAM beside those of the curve."""
+
+    begin: Start
+    method: PermutationMethod
+    outer: int
+    permutation_epochs: int
+
+
+def fit_in_turns(
+    work: Setting,
+    ends: tuple[Path, Path],
+    turns: Turns,
+    chosen: Training,
+    out: Path,
+    match_out: Path | None,
+    *,
+    watch: Watch,
+) -> tuple[float, ...]:
+    """Run PAM on two states; write the curve, and the permutation if asked for.
+
+    Returns the objective in nats at the start and after every half step.
+    """
+    start, end = (work.network_with(path) for path in ends)
+    symmetry = discover(start, work.example())
+    began = time.perf_counter()
+    found = pam(
+        start,
+        end,
+        work.train_data,
+        symmetry,
+        start=turns.begin,
+        method=turns.method,
+        outer=turns.outer,
+        permutation_epochs=turns.permutation_epochs,
+        **chosen.settings(work, watch, "learning permutation and curve"),
+    )
+    made: dict[str, Any] = work.record(
+        began, **asdict(chosen), pam=asdict(turns), objective=list(found.history)
+    )
+    more = {"aligned": turns.begin == "aligned", "match": None}
+    records = dict(zip(("start", "end"), map(load_record, ends), strict=True))
+    save_curve(found.curve, out, {**made, **more, **records})
+    if match_out is not None:
+        save_state(found.permutation, match_out, kind="permutation", record=json.dumps(made))
+    return found.history
