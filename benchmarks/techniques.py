@@ -1,0 +1,252 @@
+"""Every alignment technique, and PAM, on pairs of TinyTens: the tables of docs/results.md.
+
+    OMP_NUM_THREADS=1 python benchmarks/techniques.py --data-root DATA --cache CACHE
+
+takes hours on one core. Whatever is finished lies in CACHE; started again, it goes on from there.
+The result is docs/results/techniques.json; `--show` prints its tables and computes nothing.
+"""
+
+import argparse
+import json
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from statistics import mean, stdev
+from typing import Any
+
+import torch
+from torch import nn
+
+import basinbridge as bb
+from basinbridge.align.methods import Activations, Method
+from basinbridge.curve.files import load_curve, save_curve
+from basinbridge.data.augment import augmentation
+from basinbridge.data.batches import ImageData
+from basinbridge.data.datasets import load
+from basinbridge.experiments.pair import path_entry
+from basinbridge.experiments.provenance import describe_data, describe_device, versions
+from basinbridge.models import TinyTen
+from basinbridge.report.picture import read_result, write_result
+from basinbridge.symmetry.permutation import Permutation
+from basinbridge.train.loop import Settings
+
+RESULT = Path(__file__).parents[1] / "docs" / "results" / "techniques.json"
+TECHNIQUES: dict[str, tuple[Method, Activations]] = {
+    "identity": ("identity", "post"),
+    "random": ("random", "post"),
+    "correlation, post": ("correlation", "post"),
+    "correlation, pre": ("correlation", "pre"),
+    "L2, post": ("l2", "post"),
+    "L2, pre": ("l2", "pre"),
+    "weights": ("weights", "post"),
+    "optimal transport": ("optimal-transport", "post"),
+}
+PAM_STARTS = {"PAM from identity": "identity", "PAM from aligned": "correlation, post"}
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is done; learning rates are the peaks of a cosine."""
+
+    pairs: int = 3
+    epochs: int = 4
+    learning_rate: float = 0.1
+    curve_epochs: int = 2
+    curve_learning_rate: float = 0.05
+    permutation_epochs: int = 1
+    alignment_images: int = 5_000
+    points: int = 11
+    test_images: int = 5_000
+    batchnorm_images: int = 2_000
+    batch_size: int = 128
+
+
+@dataclass(frozen=True)
+class Study:
+    """A plan, the data it is carried out on, and the folder of what is finished."""
+
+    plan: Plan
+    train_data: ImageData
+    test_data: ImageData
+    cache: Path
+
+    def settings(self, seed: int, what: str, epochs: int, learning_rate: float) -> Settings:
+        """How networks and curves descend."""
+        return {
+            "epochs": epochs,
+            "learning_rate": learning_rate,
+            "batch_size": self.plan.batch_size,
+            "seed": seed,
+            "augmentation": augmentation("cifar10"),
+            "mixed_precision": True,
+            "progress": lambda epoch, epochs, loss: print(
+                f"{time.strftime('%H:%M:%S')} {what}, epoch {epoch}/{epochs}: {loss:.4f}",
+                flush=True,
+            ),
+        }
+
+    def network(self, seed: int) -> nn.Module:
+        """The network of a seed, trained now or before."""
+        path = self.cache / f"net-{seed}.safetensors"
+        torch.manual_seed(seed)
+        network = TinyTen()
+        if not path.exists():
+            plan = self.plan
+            settings = self.settings(seed, f"network {seed}", plan.epochs, plan.learning_rate)
+            trained = bb.train(network, self.train_data, **settings)
+            bb.save_state(trained.state_dict(), path)
+        network.load_state_dict(bb.load_state(path))
+        return network
+
+    def joined(
+        self, number: int, name: str, make: Callable[[str], tuple[bb.Curve, dict[str, Any]]]
+    ) -> dict[str, Any]:
+        """Scores of a pair's curve by one technique, and of the line below it."""
+        stem = self.cache / f"pair-{number}-{name.replace(', ', '-').replace(' ', '-')}"
+        scores, saved = stem.with_suffix(".json"), stem.with_suffix(".safetensors")
+        if not saved.exists():
+            seconds: dict[str, float] = {}
+            with timed(seconds, "fit"):
+                made, more = make(name)
+            save_curve(made, saved, {"seconds": seconds, **more})
+        if not scores.exists():
+            curve, record = load_curve(saved, TinyTen())
+            line = bb.Linear.between(curve.network_at(0), curve.state_at(1))
+            with timed(record["seconds"], "evaluate"):
+                found = {"curve": self.scored(curve), "line": self.scored(line)}
+            scores.write_text(json.dumps({**found, **record}), encoding="utf-8")
+        return dict(json.loads(scores.read_text(encoding="utf-8")))
+
+    def scored(self, curve: bb.Curve) -> dict[str, Any]:
+        """Loss and accuracy along a curve, in the precision that the networks were trained in."""
+        plan = self.plan
+        # No cache: weights change in place from one t to the next.
+        with torch.autocast("cpu", torch.bfloat16, cache_enabled=False):
+            return path_entry(
+                bb.evaluate(
+                    curve,
+                    self.test_data.subset(plan.test_images, 0),
+                    batchnorm_data=self.train_data,
+                    batchnorm_images=plan.batchnorm_images,
+                    points=plan.points,
+                    batch_size=100,
+                )
+            )
+
+    def pair(self, number: int) -> dict[str, Any]:
+        """Every technique's scores for one pair."""
+        plan, seeds = self.plan, (2 * number, 2 * number + 1)
+        start, end = (self.network(seed) for seed in seeds)
+        images = self.train_data.subset(plan.alignment_images, seeds[0])
+        symmetry = bb.discover(start, images.normalised(images.scaled(images.images[:2])))
+
+        def matched(name: str) -> Permutation:
+            method, activations = TECHNIQUES[name]
+            return bb.align(
+                start, end, images, symmetry,
+                method=method, activations=activations, seed=seeds[0],
+            )  # fmt: skip
+
+        def settings(name: str) -> Settings:
+            what = f"pair {number}, {name}"
+            return self.settings(seeds[0], what, plan.curve_epochs, plan.curve_learning_rate)
+
+        def fitted(name: str) -> tuple[bb.Curve, dict[str, Any]]:
+            line = bb.Bezier.between(start, bb.permute(end, symmetry, matched(name)))
+            return bb.fit(line, self.train_data, **settings(name)), {}
+
+        def by_pam(name: str) -> tuple[bb.Curve, dict[str, Any]]:
+            found = bb.pam(
+                start,
+                end,
+                self.train_data,
+                symmetry,
+                start=matched(PAM_STARTS[name]),
+                permutation_epochs=plan.permutation_epochs,
+                **settings(name),
+            )
+            return found.curve, {"objective": list(found.history)}
+
+        makers = {**dict.fromkeys(TECHNIQUES, fitted), **dict.fromkeys(PAM_STARTS, by_pam)}
+        scores = {name: self.joined(number, name, make) for name, make in makers.items()}
+        return {"seeds": list(seeds), "techniques": scores}
+
+
+@contextmanager
+def timed(seconds: dict[str, float], what: str) -> Iterator[None]:
+    """Seconds that the processor worked on it, which a busy machine does not lengthen."""
+    began = time.process_time()
+    yield
+    seconds[what] = round(time.process_time() - began, 1)
+
+
+def show(result: dict[str, Any]) -> None:
+    """The table of docs/results.md: mean and sample standard deviation over the pairs."""
+    pairs = result["pairs"]
+    ends = [
+        one["techniques"]["identity"]["line"]["accuracy"][end] for one in pairs for end in (0, -1)
+    ]
+    print(f"Endpoints {spread(ends)} %.\n")
+    print("| technique | curve average | curve minimum | line average | line minimum |")
+    print("| --- | ---: | ---: | ---: | ---: |")
+    for name in pairs[0]["techniques"]:
+        cells = [
+            spread([one["techniques"][name][path][f"{what}_accuracy"] for one in pairs])
+            for path in ("curve", "line")
+            for what in ("average", "minimum")
+        ]
+        print(f"| {name} | {' | '.join(cells)} |")
+
+
+def spread(shares: list[float]) -> str:
+    """Percentages in words."""
+    percent = [100 * share for share in shares]
+    return (
+        f"{mean(percent):.1f} ± {stdev(percent):.1f}" if len(percent) > 1 else f"{percent[0]:.1f}"
+    )
+
+
+def options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--data-root", type=Path, help="folder with local copies of data sets")
+    parser.add_argument("--cache", type=Path, default=Path("techniques"), help="what is finished")
+    parser.add_argument("--out", type=Path, default=RESULT)
+    parser.add_argument("--show", action="store_true", help="print the tables of --out")
+    for name, value in asdict(Plan()).items():
+        parser.add_argument(f"--{name.replace('_', '-')}", type=type(value), default=value)
+    return parser.parse_args()
+
+
+def main() -> None:
+    chosen = options()
+    if chosen.show:
+        show(read_result(chosen.out, "techniques"))
+        return
+    plan = Plan(**{name: getattr(chosen, name) for name in asdict(Plan())})
+    train_data, test_data = (
+        load("cifar10", split, root=chosen.data_root) for split in ("train", "test")
+    )
+    chosen.cache.mkdir(parents=True, exist_ok=True)
+    kept = chosen.cache / "plan.json"
+    described = {**asdict(plan), "pairs": None}
+    if kept.exists() and json.loads(kept.read_text(encoding="utf-8")) != described:
+        raise bb.InputError(f"{kept}: made with other settings; give another --cache")
+    kept.write_text(json.dumps(described), encoding="utf-8")
+    study = Study(plan, train_data, test_data, chosen.cache)
+    result: dict[str, Any] = {
+        "settings": {**asdict(plan), "dataset": "cifar10", "model": "TinyTen"},
+        "device": describe_device(torch.device("cpu")),
+        "versions": versions(),
+        "data": describe_data(train_data, test_data),
+        "pairs": [],
+    }
+    for number in range(plan.pairs):
+        result["pairs"].append(study.pair(number))
+        write_result(result, chosen.out, "techniques")
+    show(result)
+
+
+if __name__ == "__main__":
+    main()
