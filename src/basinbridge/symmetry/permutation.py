@@ -86,14 +86,27 @@ def permute(network: Network, symmetry: Symmetry, permutation: Permutation) -> N
     >>> bool((other[2].weight == net[2].weight[:, [2, 0, 1]]).all())
     True
     """
-    state = network.state_dict() if isinstance(network, nn.Module) else network
-    _check_fit(symmetry, state)
-    indices = tensor_indices(symmetry, permutation)
     if isinstance(network, nn.Module):
         twin = copy.deepcopy(network)
-        _permute_tensors(dict(twin.state_dict(keep_vars=True)), indices, in_place=True)
+        renumber(twin, symmetry, permutation)
         return twin
-    return _permute_tensors(dict(network), indices, in_place=False)
+    _check_fit(symmetry, network)
+    indices = tensor_indices(symmetry, permutation)
+    return {
+        name: read_at(tensor.detach(), indices.get(name, (None,) * tensor.ndim))
+        for name, tensor in network.items()
+    }
+
+
+def renumber(network: nn.Module, symmetry: Symmetry, permutation: Permutation) -> None:
+    """Renumber the neurons of a module in place; a tensor that has two names moves once."""
+    state = network.state_dict(keep_vars=True)
+    _check_fit(symmetry, state)
+    done: set[int] = set()
+    for name, places in tensor_indices(symmetry, permutation).items():
+        if id(state[name]) not in done:
+            done.add(id(state[name]))
+            state[name].data = read_at(state[name].detach(), places)
 
 
 def _check_fit(symmetry: Symmetry, state: Mapping[str, Tensor]) -> None:
@@ -111,26 +124,6 @@ def _check_fit(symmetry: Symmetry, state: Mapping[str, Tensor]) -> None:
             )
         ):
             raise InputError(f"the symmetry is not this network's: tensor {name!r} does not fit")
-
-
-def _permute_tensors(
-    state: dict[str, Tensor], indices: Mapping[str, tuple[Tensor | None, ...]], in_place: bool
-) -> dict[str, Tensor]:
-    done: set[int] = set()
-    result = (
-        {name: tensor.detach().clone() for name, tensor in state.items()} if not in_place else state
-    )
-    for name, places in indices.items():
-        tensor = state[name]
-        if in_place and id(tensor) in done:
-            continue
-        done.add(id(tensor))
-        moved = read_at(tensor.detach(), places)
-        if in_place:
-            tensor.data = moved
-        else:
-            result[name] = moved
-    return result
 
 
 def read_at(tensor: Tensor, places: tuple[Tensor | None, ...]) -> Tensor:

@@ -1,6 +1,7 @@
 """The built-in proof: a random permutation must leave a network's outputs as they are."""
 
 import copy
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
@@ -9,8 +10,14 @@ from torch.utils._pytree import tree_leaves, tree_map
 from ..errors import SymmetryError
 from ..state import mode
 from .groups import Symmetry
-from .permutation import identity_permutation, permute, random_permutation
-from .trace import Example, arguments_of, doubled, tensors_of
+from .permutation import (
+    identity_permutation,
+    invert,
+    permute,
+    random_permutation,
+    renumber,
+)
+from .trace import Example, Trace, arguments_of, doubled, tensors_of
 
 DOUBLE_LIMIT = 20_000_000
 TOLERANCE = {torch.float64: 1e-8, torch.float32: 1e-3}
@@ -19,27 +26,28 @@ TOLERANCE = {torch.float64: 1e-8, torch.float32: 1e-3}
 def prove(network: nn.Module, symmetry: Symmetry, example: Example, seed: int = 0) -> float:
     """Check a symmetry by a random permutation; return the largest relative change of an output.
 
-    Every weight is shaken first, so that zeros and ones left from initialisation hide nothing.
-    The graphs of networks of up to 20 million parameters are checked in double precision, and so
-    is the network itself unless its own code insists on single precision. Raises `SymmetryError`
-    naming the groups at fault if an output changes.
+    Every weight is shaken first, so that zeros and ones left from initialisation hide nothing. The
+    network is run before and after; the branches that only training takes are run by their graphs.
+    So are all graphs of networks of up to 20 million parameters, in double precision, whatever
+    precision the network's own code insists on. Raises `SymmetryError` naming the groups at fault
+    if an output changes.
     """
-    twin = copy.deepcopy(network)
-    dtype = torch.float32
+    twin, dtype = copy.deepcopy(network), torch.float32
     if sum(parameter.numel() for parameter in twin.parameters()) <= DOUBLE_LIMIT:
         twin, dtype = twin.double(), torch.float64
     _shake(twin, seed)
     permutation = random_permutation(symmetry, seed)
-    other = permute(twin, symmetry, permutation)
-    worst = _change(*(_traced(one, symmetry, example) for one in (twin, other)))
-    if worst <= TOLERANCE[dtype]:
-        change = _change(*_called(twin, other, example))
-        if change <= TOLERANCE[torch.float32]:
-            return worst
-        worst = change
+    graphs = tuple(one for one in symmetry.traces if one.training or dtype is torch.float64)
+    before = _called(twin, example), _traced(twin, graphs, example)
+    renumber(twin, symmetry, permutation)
+    called = _change(before[0], _called(twin, example))
+    traced = _change(before[1], _traced(twin, graphs, example))
+    if called <= TOLERANCE[torch.float32] and traced <= TOLERANCE[dtype]:
+        return traced if dtype is torch.float64 else max(called, traced)
+    renumber(twin, symmetry, invert(symmetry, permutation))
     raise SymmetryError(
         f"{type(network).__name__}: the symmetry found fails its proof (outputs change by "
-        f"{worst:.1e}); {_at_fault(twin, symmetry, example, seed, TOLERANCE[dtype])}"
+        f"{max(called, traced):.1e}); {_at_fault(twin, symmetry, example, seed, TOLERANCE[dtype])}"
     )
 
 
@@ -49,13 +57,13 @@ def _at_fault(
     """Which groups change the outputs when they alone are renumbered."""
     still = identity_permutation(symmetry)
     drawn = random_permutation(symmetry, seed)
-    before, again = (_traced(network, symmetry, example) for _ in range(2))
+    before, again = (_traced(network, symmetry.traces, example) for _ in range(2))
     if _change(before, again) > tolerance:
         return "two runs of the same network differ, so it draws random numbers"
     faulty = []
     for name in symmetry.groups:
         other = permute(network, symmetry, {**still, name: drawn[name]})
-        if _change(before, _traced(other, symmetry, example)) > tolerance:
+        if _change(before, _traced(other, symmetry.traces, example)) > tolerance:
             faulty.append(name)
     return f"groups at fault: {', '.join(faulty[:5]) or 'only together'}"
 
@@ -70,8 +78,8 @@ def _shake(network: nn.Module, seed: int) -> None:
         if id(tensor) in buffers:
             tensor.data = tensor.data * (0.75 + 0.5 * noise) + 0.1 * noise
         else:
-            scale = tensor.detach().square().mean().sqrt().clamp_min(0.02)
-            tensor.data = tensor.data + scale * (noise - 0.5)
+            scale = torch.linalg.vector_norm(tensor.data) / max(tensor.numel(), 1) ** 0.5
+            tensor.data += noise.sub_(0.5).mul_(scale.clamp_min(0.02))
 
 
 def _change(before: list[Tensor], after: list[Tensor]) -> float:
@@ -88,29 +96,26 @@ def _change(before: list[Tensor], after: list[Tensor]) -> float:
     return worst
 
 
-def _traced(network: nn.Module, symmetry: Symmetry, example: Example) -> list[Tensor]:
-    """Every tensor that a network's traces return."""
+def _traced(network: nn.Module, traces: Sequence[Trace], example: Example) -> list[Tensor]:
+    """Every tensor that some traces of a network return."""
     state, inputs = network.state_dict(), tensors_of(example)
     with torch.no_grad():
-        return _numbers([one.run(state, inputs) for one in symmetry.traces])
+        return _numbers([one.run(state, inputs) for one in traces])
 
 
-def _called(
-    network: nn.Module, other: nn.Module, example: Example
-) -> tuple[list[Tensor], list[Tensor]]:
-    """What both networks return themselves, in double precision if their code allows it."""
+def _called(network: nn.Module, example: Example) -> list[Tensor]:
+    """What a network returns itself, in its own precision unless its code insists on single."""
     before = torch.get_default_dtype()
-    state = network.state_dict()
-    if any(tensor.dtype is torch.float64 for tensor in state.values()):
-        torch.set_default_dtype(torch.float64)
-        try:
-            wide = tree_map(doubled, example)
-            return _outputs(network, wide), _outputs(other, wide)
-        except RuntimeError:
-            network, other = (copy.deepcopy(one).to(before) for one in (network, other))
-        finally:
-            torch.set_default_dtype(before)
-    return _outputs(network, example), _outputs(other, example)
+    if all(tensor.dtype is not torch.float64 for tensor in network.state_dict().values()):
+        return _outputs(network, example)
+    torch.set_default_dtype(torch.float64)
+    try:
+        return _outputs(network, tree_map(doubled, example))
+    except RuntimeError:
+        single = copy.deepcopy(network).to(before)
+    finally:
+        torch.set_default_dtype(before)
+    return _outputs(single, example)
 
 
 def _outputs(network: nn.Module, example: Example) -> list[Tensor]:
