@@ -147,6 +147,8 @@ def test_a_network_of_the_users_own_needs_no_change(tmp_path, monkeypatch, capsy
     assert call(monkeypatch, "discover", *setting, "--out", "groups.json") == 0
     assert "size    12" in capsys.readouterr().out
     assert json.loads(Path("groups.json").read_text())["groups"]["1"]["size"] == 12
+    assert call(monkeypatch, "discover", *setting, "--fix", "1.weight:0") == 0
+    assert capsys.readouterr().out.startswith("0 groups")
     for seed in (0, 1):
         more = ["--seed", seed, "--epochs", 1, "--out", f"{seed}.safetensors"]
         assert call(monkeypatch, "train", *setting, *more) == 0
@@ -154,6 +156,20 @@ def test_a_network_of_the_users_own_needs_no_change(tmp_path, monkeypatch, capsy
     assert (
         call(monkeypatch, "connect", *ends, *setting, "--epochs", 1, "--out", "c.safetensors") == 0
     )
+
+
+@pytest.mark.parametrize(
+    ("option", "said"),
+    [
+        (["--fix", "features.0.weight"], "did you mean 'features.0"),
+        (["--fix", "classifier.weight:x"], "'classifier.weight:x' names no axis"),
+        (["--tie", "classifier.weight:1"], "'' names no axis"),
+        (["--tie", "classifier.weight:1=classifier.weight:0"], "cannot be numbered alike"),
+    ],
+)
+def test_axes_to_fix_or_tie_are_checked(monkeypatch, capsys, option, said):
+    assert call(monkeypatch, "discover", *DIGITS[:4], *option) == 2
+    assert said in capsys.readouterr().err
 
 
 def bad_inputs(folder: Path) -> dict[str, tuple[list, str]]:

@@ -63,6 +63,12 @@ def discover(
     model: options.Model,
     dataset: options.Dataset,
     out: Annotated[Path | None, typer.Option(help="Write the groups as JSON.")] = None,
+    fix: Annotated[
+        list[str] | None, typer.Option(help="TENSOR or TENSOR:DIM that keeps its order.")
+    ] = None,
+    tie: Annotated[
+        list[str] | None, typer.Option(help="TENSOR:DIM=TENSOR:DIM, axes that move alike.")
+    ] = None,
     data_root: options.DataRoot = None,
     force: options.Force = False,
 ) -> None:
@@ -70,7 +76,7 @@ def discover(
     from .work import refuse_to_overwrite, setting, show_symmetry
 
     refuse_to_overwrite(out, force)
-    show_symmetry(setting(model, dataset, data_root, "cpu", None, 0), out)
+    show_symmetry(setting(model, dataset, data_root, "cpu", None, 0), out, fix or [], tie or [])
 
 
 def align(

@@ -163,9 +163,14 @@ def train_endpoint(work: Setting, chosen: Training, out: Path, *, watch: Watch) 
     return score(trained, prepared(work.test_data, 500, work.device))
 
 
-def show_symmetry(work: Setting, out: Path | None) -> None:
+def show_symmetry(work: Setting, out: Path | None, fix: list[str], tie: list[str]) -> None:
     """Print the groups of the network, and write them if a file is named."""
-    symmetry = discover(work.network, work.example())
+    fixed = [axis_named(text) if ":" in text else text for text in fix]
+    tied = [
+        (axis_named(one), axis_named(other))
+        for one, _, other in (text.partition("=") for text in tie)
+    ]
+    symmetry = discover(work.network, work.example(), fixed=fixed, tied=tied)
     print(symmetry)
     if out is not None:
         groups = {
@@ -180,6 +185,18 @@ def show_symmetry(work: Setting, out: Path | None) -> None:
         content = {"groups": groups, "parameter_share": symmetry.parameter_share}
         with replacing(out) as draft:
             draft.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+
+
+def axis_named(text: str) -> tuple[str, int]:
+    """An axis written as TENSOR:DIM.
+
+    >>> axis_named("layer.weight:0")
+    ('layer.weight', 0)
+    """
+    name, _, dim = text.rpartition(":")
+    if not name or not dim.isdecimal():
+        raise InputError(f"{text!r} names no axis; write it as layer.weight:0")
+    return name, int(dim)
 
 
 def align_states(

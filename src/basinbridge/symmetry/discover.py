@@ -1,18 +1,19 @@
 """Find the permutation symmetry of any network: trace it, state the equations, solve, prove."""
 
 import operator
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, fx, nn
 
-from ..errors import SymmetryError
 from .axes import Axes, Equations
 from .groups import Symmetry
 from .naming import groups_of
 from .proof import prove
 from .rules import RULES, Call, Value
+from .settled import NamedAxis, settle
 from .solve import solve
 from .trace import Example, Trace, trace
 
@@ -23,26 +24,34 @@ def discover(
     network: nn.Module,
     example: Example,
     *,
-    fixed: tuple[str, ...] = (),
+    fixed: Sequence[str | NamedAxis] = (),
+    tied: Sequence[tuple[NamedAxis, NamedAxis]] = (),
     proof: bool = True,
 ) -> Symmetry:
     """Which renumberings of its neurons leave the network's function unchanged.
 
     `example` is an input that the network accepts: a batch of at least two inputs, a tuple of
-    positional arguments, or a dict of named ones. Tensors named in `fixed` keep the order of all
-    their axes. Parameters that evaluation does not reach (auxiliary heads) are looked for in the
-    branches that only training takes.
+    positional arguments, or a dict of named ones. Parameters that evaluation does not reach
+    (auxiliary heads) are looked for in the branches that only training takes.
+
+    The caller may ask for less than the whole symmetry, by the names of tensors. A name in `fixed`
+    keeps the order of all axes of that tensor, `("layer.weight", 0)` that of one axis, and so
+    fixes each group that acts there. `tied` holds pairs of axes, `(("a.weight", 0),
+    ("b.weight", 0))`, whose groups become one.
 
     The result is checked before it is returned: on a copy with randomly shaken weights a random
     permutation must leave the outputs as they are.
 
-    Raises `SymmetryError` if the network cannot be traced or the result fails its proof.
+    Raises `SymmetryError` if the network cannot be traced or the result fails its proof, and
+    `InputError` if `fixed` or `tied` name what the network does not have.
 
     >>> from torch import nn
     >>> net = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 3))
     >>> symmetry = discover(net, torch.zeros(2, 4))
     >>> [(group.name, group.size) for group in symmetry.groups.values()]
     [('0', 8)]
+    >>> discover(net, torch.zeros(2, 4), fixed=[("0.weight", 0)]).groups
+    {}
     """
     traces = [trace(network, example)]
     names = {name for name, _ in network.named_parameters()}
@@ -50,22 +59,22 @@ def discover(
         full = trace(network, example, training=True)
         if full.used() > traces[0].used():
             traces = [full] if full.used() >= traces[0].used() else [traces[0], full]
-    symmetry = symmetry_of(network, tuple(traces), fixed)
+    symmetry = symmetry_of(network, tuple(traces), fixed, tied)
     if proof:
         prove(network, symmetry, example)
     return symmetry
 
 
 def symmetry_of(
-    network: nn.Module, traces: tuple[Trace, ...], fixed: tuple[str, ...] = ()
+    network: nn.Module,
+    traces: tuple[Trace, ...],
+    fixed: Sequence[str | NamedAxis] = (),
+    tied: Sequence[tuple[NamedAxis, NamedAxis]] = (),
 ) -> Symmetry:
     """State the equations of all traces, solve them, and name the groups."""
     equations = Equations()
     state = dict(network.state_dict(keep_vars=True))
     wanted = {name: tensor for name, tensor in state.items() if tensor.is_floating_point()}
-    unknown = [name for name in fixed if name not in wanted]
-    if unknown:
-        raise SymmetryError(f"fixed: the network has no tensor {unknown[0]!r}")
     groups = _convolution_groups(traces)
     axes: dict[str, Axes] = {}
     known: dict[int, str] = {}
@@ -76,9 +85,7 @@ def symmetry_of(
         )
         equations.occur(axes[name])
         equations.hold(axes[name])
-        if name in fixed:
-            for dim, axis in enumerate(axes[name]):
-                equations.pin(axis, dim, "fixed by the caller")
+    settle(equations, axes, state, fixed, tied)
     used: set[str] = set()
     unsupported: dict[str, None] = {}
     met: list[dict[str, Value]] = []
