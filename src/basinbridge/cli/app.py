@@ -4,7 +4,7 @@ import sys
 
 import typer
 
-from . import commands
+from . import commands, studies
 
 app = typer.Typer(
     name="basinbridge",
@@ -25,6 +25,8 @@ for command in (
     commands.signature,
     commands.subset_study,
     commands.report,
+    studies.reproduce,
+    studies.status,
 ):
     app.command()(command)
 
@@ -45,5 +47,5 @@ def run() -> None:
         print(f"basinbridge: {line}", file=sys.stderr)
         sys.exit(2)
     except KeyboardInterrupt:
-        print("basinbridge: interrupted; nothing was written", file=sys.stderr)
+        print("basinbridge: interrupted; no half-written result is left", file=sys.stderr)
         sys.exit(130)

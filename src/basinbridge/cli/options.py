@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from ..align import methods
+from ..errors import InputError
 
 Model = Annotated[
     str,
@@ -46,6 +47,18 @@ MixedPrecision = Annotated[
 BatchnormImages = Annotated[
     int, typer.Option(min=1, help="Training images that give each point's batch-norm statistics.")
 ]
+
+
+def numbers(text: str) -> tuple[int, ...]:
+    """Whole numbers separated by commas.
+
+    >>> numbers("0,1, 2")
+    (0, 1, 2)
+    """
+    try:
+        return tuple(int(part) for part in text.split(","))
+    except ValueError:
+        raise InputError(f"{text!r}: give whole numbers and commas, as in 0,1,2,3") from None
 
 
 class ScheduleName(StrEnum):

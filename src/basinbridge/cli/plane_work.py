@@ -6,27 +6,16 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from torch import Tensor
-
 from ..curve.files import load_curve
 from ..curve.paths import Curve
 from ..errors import InputError
 from ..evaluate.plane import Plane, Point, plane
+from ..experiments.corners import Corners, corners_of_curve, corners_of_pair
 from ..experiments.pair import Watch
 from ..report.picture import write_result
 from ..report.planes import draw_plane
 from ..state import load_state
 from .work import Setting
-
-
-@dataclass(frozen=True)
-class _Corners:
-    """Three networks, their names, the straight lines to draw, and curves."""
-
-    states: list[dict[str, Tensor]]
-    names: list[str]
-    lines: list[tuple[int, int]]
-    curves: dict[str, Curve]
 
 
 @dataclass(frozen=True)
@@ -74,11 +63,11 @@ def draw_plane_of(
     return found
 
 
-def _corners(work: Setting, files: Sequence[Path]) -> _Corners:
+def _corners(work: Setting, files: Sequence[Path]) -> Corners:
     """Three states as they are; one curve's ends and bend; two curves' start and both ends."""
     if len(files) == 3:
         states = [load_state(path) for path in files]
-        return _Corners(states, [path.stem for path in files], [(0, 1), (0, 2)], {})
+        return Corners(states, [path.stem for path in files], [(0, 1), (0, 2)], {})
     if len(files) > 3:
         raise InputError(f"{len(files)} files: give three states, one curve, or two curves")
     loaded = [load_curve(path, work.network) for path in files]
@@ -88,26 +77,10 @@ def _corners(work: Setting, files: Sequence[Path]) -> _Corners:
         if name in curves:
             raise InputError(f"{path}: a second {name}; give one of each")
         curves[name] = curve
-    if len(files) == 1:
-        return _of_one_curve(files[0], next(iter(curves)), loaded[0][0])
-    unaligned, aligned = curves.get("unaligned curve"), curves["aligned curve"]
-    assert unaligned is not None
-    if not bool((unaligned.points[0] == aligned.points[0]).all()):
-        raise InputError(f"{files[1]}: starts at another network than {files[0]}")
-    states = [unaligned.state_at(0), unaligned.state_at(1), aligned.state_at(1)]
-    return _Corners(states, ["θ₁", "θ₂", "P θ₂"], [(0, 1), (0, 2)], curves)
-
-
-def _of_one_curve(path: Path, name: str, curve: Curve) -> _Corners:
-    if len(curve.points) < 3:
-        raise InputError(f"{path}: a straight line spans no plane; give a curve or three states")
-    middle = curve.with_points(curve.points[[0, len(curve.points) // 2, -1]])
-    vectors = [middle.points[place] for place in (0, 2, 1)]
-    states = [_state_of(curve, vector) for vector in vectors]
-    end = "P θ₂" if name.startswith("aligned") else "θ₂"
-    return _Corners(states, ["θ₁", end, "bend"], [(0, 1)], {name: curve})
-
-
-def _state_of(curve: Curve, vector: Tensor) -> dict[str, Tensor]:
-    """A control point as a state."""
-    return {**curve.state_at(0), **curve.layout.views(vector.clone())}
+    try:
+        if len(files) == 1:
+            name, curve = next(iter(curves.items()))
+            return corners_of_curve(curve, name, renumbered=name == "aligned curve")
+        return corners_of_pair(curves["unaligned curve"], curves["aligned curve"])
+    except InputError as error:
+        raise InputError(f"{', '.join(str(path) for path in files)}: {error}") from error

@@ -9,9 +9,9 @@ from typing import Any
 from ..align.match import align
 from ..align.methods import Activations, Method
 from ..curve.files import load_curve
-from ..curve.paths import Linear
 from ..errors import InputError
-from ..evaluate.signature import Signature, signature, signature_along
+from ..evaluate.signature import Signature, signature
+from ..experiments.midpoints import midpoint_signatures
 from ..experiments.pair import Watch
 from ..report.picture import write_result
 from ..report.signatures import draw_signatures
@@ -80,21 +80,10 @@ def _of_curve(work: Setting, path: Path, activations: Activations) -> dict[str, 
     """A panel that compares the middle of a curve with its two ends."""
     curve, record = load_curve(path, work.network)
     symmetry = discover(curve.network, work.example())
-    line = Linear.between(curve.network_at(0), curve.state_at(1))
-    both, straight = (
-        signature_along(
-            one,
-            work.test_data,
-            symmetry,
-            batchnorm_data=work.train_data,
-            activations=activations,
-        )
-        for one in (curve, line)
+    both, entries = midpoint_signatures(
+        curve, work.test_data, symmetry, work.train_data, activations=activations
     )
     kind = "aligned" if record.get("aligned") else "unaligned"
     for end, found in zip(("start", "end"), both, strict=True):
         print(f"{path}, its {end} and its middle:\n{found}")
-    entries = [
-        {**asdict(one), "line": other.before} for one, other in zip(both, straight, strict=True)
-    ]
     return {"title": f"ends and middle of the {kind} curve", "entries": entries}

@@ -22,6 +22,7 @@ from ..errors import InputError
 from ..evaluate.along import Score, evaluate, prepared, score
 from ..experiments.pair import Watch, endpoints_of, path_entry, report_of
 from ..experiments.provenance import describe_data, describe_device, versions
+from ..experiments.work import SCHEDULES
 from ..models.load import build
 from ..report.figures import draw_paths
 from ..report.load import write_report
@@ -30,10 +31,8 @@ from ..state import check_states, load_record, load_state, replacing, save_state
 from ..symmetry.discover import discover
 from ..symmetry.groups import Symmetry
 from ..symmetry.permutation import Permutation, permute, tensor_indices
-from ..train.loop import Settings, cosine, halving, train
+from ..train.loop import Settings, train
 from ..train.objective import logits_of
-
-SCHEDULES = {"cosine": cosine, "halving": halving}
 
 
 @dataclass(frozen=True)

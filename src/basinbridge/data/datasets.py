@@ -73,6 +73,15 @@ def load(name: str, split: Split, *, root: Path | str | None = None) -> ImageDat
     return ImageData(title, decoded.images, decoded.labels, decoded.class_names, mean, std)
 
 
+def is_local(name: str, root: Path | str | None = None) -> bool:
+    """Whether `load` finds a data set without asking the Hub.
+
+    >>> is_local("digits")
+    True
+    """
+    return name == "digits" or _source(name, root).local
+
+
 def family(name: str) -> str | None:
     """The short name that a data set's name or folder begins with, None where it is another's.
 

@@ -1,0 +1,68 @@
+"""The commands about whole studies: `reproduce`, `status` and `report`."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from . import options
+
+Run = Annotated[Path, typer.Argument(help="The folder of a run, made by `reproduce --out`.")]
+
+
+def reproduce(
+    exhibit: Annotated[
+        str, typer.Argument(help="table1, table2, figure1 ... figure9, appendix-f, or all.")
+    ],
+    out: Annotated[Path, typer.Option(help="Folder of the run; what is done there stays done.")],
+    only: Annotated[
+        str | None, typer.Option(help="Network and data set, such as tinyten/cifar10 or */cifar10.")
+    ] = None,
+    seeds: Annotated[
+        str | None, typer.Option(help="Seeds of the networks, two for each pair: 0,1,2,3.")
+    ] = None,
+    schedule: Annotated[
+        Literal["paper", "short", "smoke"],
+        typer.Option(help="The paper's 250 epochs; a CPU evening; a few minutes."),
+    ] = "paper",
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Only list all stages and their expected times.")
+    ] = False,
+    executor: Annotated[
+        Literal["local", "ray"], typer.Option(help="This process, or many workers by Ray.")
+    ] = "local",
+    mixed_precision: options.MixedPrecision = False,
+    device: options.Device = "cpu",
+    threads: options.Threads = None,
+    data_root: options.DataRoot = None,
+) -> None:
+    """Make a table or a figure of the paper: train, align, join and measure what it needs.
+
+    A run that was stopped goes on where it was; tables and figures in one folder share their
+    networks and curves.
+    """
+    from ..experiments.store import Store, in_order
+    from ..experiments.work import Workplace
+    from . import reproduce_work
+    from .work import prepare
+
+    chosen = reproduce_work.chosen_schedule(schedule, mixed_precision)
+    numbers = options.numbers(seeds) if seeds is not None else None
+    plans = reproduce_work.plans_for(exhibit, only, numbers, chosen, data_root)
+    place = Workplace(Store(out), prepare(device, threads), data_root)
+    if dry_run:
+        reproduce_work.show_estimates(plans, place.store, place.device, data_root)
+        return
+    outcome = reproduce_work.carry_out(plans, chosen, place, reproduce_work.EXECUTORS[executor])
+    stages = in_order(stage for plan in plans for stage in plan.stages)
+    raise typer.Exit(reproduce_work.show_outcome(outcome, len(stages), out))
+
+
+def status(
+    run: Run,
+    everything: Annotated[bool, typer.Option("--all", help="List every stage.")] = False,
+) -> None:
+    """Show which stages of a run are done, running and missing."""
+    from .reproduce_work import show_status
+
+    show_status(run, everything)
