@@ -198,3 +198,20 @@ def score(network, images, labels):
         losses.append(np.log(np.exp(shifted).sum()) - shifted[label])
         hits.append(int(np.argmax(logits)) == int(label))
     return float(np.mean(losses)), float(np.mean(hits))
+
+
+def projected_gradient_ascent(network, images, labels, start, epsilon, step, steps):
+    """Madry et al. 2018, l_inf: sign steps, then the box around the image, then [0, 1].
+
+    The network runs in its own mode, each time as a new copy, so that nothing of it can move.
+    """
+    moved = start.clone()
+    for _ in range(steps):
+        twin, variable = copy.deepcopy(network), moved.clone().requires_grad_()
+        outputs = twin(variable)
+        main = outputs if isinstance(outputs, torch.Tensor) else outputs[0]
+        functional.cross_entropy(main, labels).backward()
+        moved = moved + step * variable.grad.sign()
+        moved = images + (moved - images).clamp(-epsilon, epsilon)
+        moved = moved.clamp(0, 1)
+    return moved

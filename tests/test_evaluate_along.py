@@ -5,7 +5,7 @@ from networks import built, copy_of, data_for, same_bits
 from test_curve_paths import CURVES, bent
 
 import basinbridge as bb
-from basinbridge.evaluate.along import CurveReport
+from basinbridge.evaluate.along import CurveReport, score
 from basinbridge.evaluate.batchnorm import reestimate
 
 
@@ -171,6 +171,81 @@ def test_progress_is_told_after_every_point():
 def test_sixty_one_points_unless_told_otherwise():
     curve = bb.Linear.between(built("mlp"), built("mlp", seed=1))
     assert len(bb.evaluate(curve, data_for("mlp", 9)).t) == 61
+
+
+def unit_data_for(name, count, seed=0):
+    """Inputs in [0, 1], as attacks need them."""
+    inputs, labels = data_for(name, count, seed)
+    return torch.sigmoid(inputs), labels
+
+
+def test_robust_scores_are_those_of_the_networks_under_attack():
+    curve = bent("bezier-2", built("digits"), built("digits", seed=1))
+    (inputs, labels), training = unit_data_for("digits", 20), unit_data_for("digits", 12, seed=5)
+    box = {"epsilon": 0.1, "step": 0.03, "steps": 3}
+    attack = bb.Attack(**box, random_start=False)
+    report = bb.evaluate(curve, (inputs, labels), batchnorm_data=training, attack=attack, points=3)
+    for place, t in enumerate((0.0, 0.5, 1.0)):
+        network = curve.network_at(t).train()  # where batch norm knows the batch only
+        moved = reference.projected_gradient_ascent(network, *training, training[0], **box)
+        statistics = reference.batch_norm_statistics(network, [(moved, training[1])])
+        for layer, (mean, variance) in statistics.items():
+            network.get_submodule(layer).running_mean.copy_(torch.from_numpy(mean))
+            network.get_submodule(layer).running_var.copy_(torch.from_numpy(variance))
+        network.eval()
+        wanted = reference.score(network, inputs, labels)
+        assert (report.loss[place], report.accuracy[place]) == pytest.approx(wanted, rel=1e-9)
+        moved = reference.projected_gradient_ascent(network, inputs, labels, inputs, **box)
+        wanted = reference.score(network, moved, labels)
+        robust = report.robust
+        assert (robust.loss[place], robust.accuracy[place]) == pytest.approx(wanted, rel=1e-9)
+    assert report.robust.t == report.t
+    assert report.robust.length == report.length
+    assert report.robust.average_loss > report.average_loss
+    assert "under attack:" in str(report)
+
+
+def test_without_an_attack_nothing_is_said_of_robustness():
+    report = bb.evaluate(
+        bb.Linear.between(built("mlp"), built("mlp", seed=1)), data_for("mlp", 9), points=2
+    )
+    assert report.robust is None
+    assert "attack" not in str(report)
+
+
+def test_restarts_keep_the_worst_of_every_input():
+    network, (inputs, labels) = built("mlp"), unit_data_for("mlp", 60)
+    attack = bb.Attack(epsilon=0.3, step=0.1, steps=1)
+    torch.manual_seed(1)
+    found = score(network, [(inputs, labels)], attack, restarts=4)
+    torch.manual_seed(1)
+    runs = [attack(network, inputs, labels) for _ in range(4)]
+    alone = [
+        [reference.score(network, images[[place]], labels[[place]]) for place in range(60)]
+        for images in runs
+    ]
+    assert found.loss == pytest.approx(
+        sum(max(run[place][0] for run in alone) for place in range(60)) / 60, rel=1e-9
+    )
+    assert found.accuracy == sum(min(run[place][1] for run in alone) for place in range(60)) / 60
+    assert found.accuracy < min(score(network, [(one, labels)]).accuracy for one in runs)
+
+
+def test_random_starts_are_the_same_at_every_t_and_every_time():
+    network = built("mlp")
+    curve, data = bb.Linear.between(network, network), unit_data_for("mlp", 30)
+    settings = {"attack": bb.Attack(0.3, 0.1, steps=1), "points": 3}
+    before = torch.get_rng_state()
+    report = bb.evaluate(curve, data, **settings)
+    assert torch.equal(before, torch.get_rng_state())
+    assert len(set(report.robust.loss)) == 1
+    torch.rand(1)
+    assert bb.evaluate(curve, data, **settings) == report
+
+
+def test_no_restart_is_refused():
+    with pytest.raises(bb.InputError, match="restarts is 0"):
+        score(built("mlp"), [unit_data_for("mlp", 3)], bb.Attack(), restarts=0)
 
 
 @pytest.mark.parametrize("points", [1, 0, -2])

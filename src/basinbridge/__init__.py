@@ -25,9 +25,11 @@ if TYPE_CHECKING:
     from .symmetry.discover import discover
     from .symmetry.groups import Group, Symmetry
     from .symmetry.permutation import identity_permutation, permute, random_permutation
+    from .train.adversarial import Attack, adversarial
     from .train.loop import train
 
 __all__ = [
+    "Attack",
     "Bezier",
     "Bound",
     "Curve",
@@ -41,6 +43,7 @@ __all__ = [
     "Signature",
     "Symmetry",
     "SymmetryError",
+    "adversarial",
     "align",
     "bound",
     "discover",
@@ -75,6 +78,7 @@ _HOMES = {
     **dict.fromkeys(
         ("identity_permutation", "permute", "random_permutation"), "symmetry.permutation"
     ),
+    **dict.fromkeys(("Attack", "adversarial"), "train.adversarial"),
     "train": "train.loop",
 }
 

@@ -108,6 +108,11 @@ class ImageData:
         std = torch.tensor(self.std, dtype=images.dtype, device=images.device)
         return (images - mean[:, None, None]) / std[:, None, None]
 
+    def unnormalised(self) -> Self:
+        """The same data with mean 0 and std 1: batches stay in [0, 1], as attacks need them."""
+        channels = len(self.mean)
+        return replace(self, mean=(0.0,) * channels, std=(1.0,) * channels)
+
     def fingerprint(self) -> str:
         """16 hexadecimal digits of the SHA-256 of shape, pixels and labels."""
         digest = hashlib.sha256(str(tuple(self.images.shape)).encode())

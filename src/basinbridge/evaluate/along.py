@@ -11,9 +11,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from ..curve.paths import Curve
-from ..data.batches import Batch, Data, ImageData, evaluation_batches
+from ..data.batches import Batch, Data, ImageData, evaluation_batches, global_seed
 from ..errors import InputError
 from ..state import bind
+from ..train.adversarial import Attack
 from ..train.objective import logits_of
 from .batchnorm import normalisation_layers, reestimate
 
@@ -34,6 +35,7 @@ class CurveReport:
 
     `length` is the length of arc up to each t, from 0 to 1: averages are line integrals over it
     (trapezoidal rule). `batchnorm_images` is how many inputs gave each point's statistics.
+    `robust` holds the scores of the same networks on attacked inputs, if there was an attack.
     """
 
     t: tuple[float, ...]
@@ -41,6 +43,7 @@ class CurveReport:
     accuracy: tuple[float, ...]
     length: tuple[float, ...]
     batchnorm_images: int
+    robust: "CurveReport | None" = None
 
     @property
     def average_accuracy(self) -> float:
@@ -75,6 +78,8 @@ class CurveReport:
         ]
         for t, loss, accuracy in zip(self.t, self.loss, self.accuracy, strict=True):
             lines.append(f"{t:.3f}  {loss:7.4f}  {100 * accuracy:6.2f} %")
+        if self.robust is not None:
+            lines += ["under attack:", str(self.robust)]
         return "\n".join(lines)
 
 
@@ -94,6 +99,8 @@ def evaluate(
     points: int = 61,
     batchnorm_images: int = BATCHNORM_IMAGES,
     batch_size: int = 500,
+    attack: Attack | None = None,
+    restarts: int = 1,
     progress: Callable[[int, int], None] | None = None,
 ) -> CurveReport:
     """Loss and accuracy of the networks at `points` equally spaced t, the ends included.
@@ -102,6 +109,10 @@ def evaluate(
     first so many where it is an iterable) give the batch-norm statistics of every point, ends
     included. It is needed only for a network with batch norm, and left out keeps the statistics
     that the curve interpolates. `progress(done, points)` is called after every point.
+
+    With an `attack`, the report has the `robust` scores too, of the worst of `restarts` attacks on
+    each input; the statistics of batch norm then come from attacked images, for both kinds of
+    scores (Section 5, Tatro et al. 2020). Its random starts are the same at every t and every call.
 
     >>> from basinbridge.curve.paths import Linear
     >>> line = Linear.between(nn.Linear(2, 2), nn.Linear(2, 2))
@@ -117,20 +128,37 @@ def evaluate(
     tests = prepared(data, batch_size, vector.device)
     statistics = statistics_batches(network, batchnorm_data, batchnorm_images, vector.device)
     times = [place / (points - 1) for place in range(points)]
-    scores = []
+    scores, robust = [], []
     for done, t in enumerate(times, start=1):
         vector.copy_(curve.vector_at(t))
-        if statistics:
-            reestimate(network, statistics)
-        scores.append(score(network, tests))
+        with global_seed(0, vector.device):
+            if statistics:
+                reestimate(network, statistics, attack)
+            scores.append(score(network, tests))
+            if attack is not None:
+                robust.append(score(network, tests, attack, restarts))
         if progress is not None:
             progress(done, points)
+    length = _arc_length(curve, times)
+    images = sum(len(labels) for _, labels in statistics)
+    attacked = _report(times, robust, length, images) if robust else None
+    return _report(times, scores, length, images, attacked)
+
+
+def _report(
+    times: Sequence[float],
+    scores: Sequence[Score],
+    length: tuple[float, ...],
+    batchnorm_images: int,
+    robust: CurveReport | None = None,
+) -> CurveReport:
     return CurveReport(
         t=tuple(times),
         loss=tuple(one.loss for one in scores),
         accuracy=tuple(one.accuracy for one in scores),
-        length=_arc_length(curve, times),
-        batchnorm_images=sum(len(labels) for _, labels in statistics),
+        length=length,
+        batchnorm_images=batchnorm_images,
+        robust=robust,
     )
 
 
@@ -180,16 +208,34 @@ def statistics_batches(
     return [batch for batch in batches if len(batch[1]) == len(batches[0][1])]
 
 
-def score(network: nn.Module, batches: Sequence[Batch]) -> Score:
-    """Loss and accuracy of one network as it is, in evaluation mode."""
+def score(
+    network: nn.Module,
+    batches: Sequence[Batch],
+    attack: Attack | None = None,
+    restarts: int = 1,
+) -> Score:
+    """Loss and accuracy of one network as it is, in evaluation mode.
+
+    With an `attack`, of the worst of `restarts` runs on each input: the largest loss, and right
+    only where every run left the answer right.
+    """
+    if restarts < 1:
+        raise InputError(f"restarts is {restarts}; give 1 or more")
     network.eval()
-    loss = correct = torch.zeros(())
+    loss, correct = torch.zeros((), dtype=torch.float64), torch.zeros(())
     count = 0
     with torch.no_grad():
         for inputs, labels in batches:
-            logits = logits_of(network(inputs))[0]
-            loss = loss + functional.cross_entropy(logits, labels, reduction="sum").double().cpu()
-            correct = correct + (logits.argmax(-1) == labels).sum().cpu()
+            worst = torch.full_like(labels, -math.inf, dtype=torch.float64)
+            right = torch.ones_like(labels, dtype=torch.bool)
+            for _ in range(1 if attack is None else restarts):
+                shown = inputs if attack is None else attack(network, inputs, labels)
+                logits = logits_of(network(shown))[0]
+                losses = functional.cross_entropy(logits, labels, reduction="none")
+                worst = torch.maximum(worst, losses.double())
+                right &= logits.argmax(-1) == labels
+            loss = loss + worst.sum().cpu()
+            correct = correct + right.sum().cpu()
             count += labels.numel()
     return Score(float(loss) / count, float(correct) / count)
 

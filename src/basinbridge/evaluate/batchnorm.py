@@ -8,6 +8,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from ..data.batches import Batch
 from ..state import mode
+from ..train.adversarial import Attack
 
 
 def normalisation_layers(network: nn.Module) -> list[_BatchNorm]:
@@ -19,8 +20,11 @@ def normalisation_layers(network: nn.Module) -> list[_BatchNorm]:
     ]
 
 
-def reestimate(network: nn.Module, batches: Iterable[Batch]) -> None:
+def reestimate(network: nn.Module, batches: Iterable[Batch], attack: Attack | None = None) -> None:
     """Set the running statistics to their exact average over `batches`, which should be equal.
+
+    With an `attack` they are those of the images that it makes; it sees batch norm as training
+    does, by the batch, since the statistics are not known yet.
 
     The network is changed in place: its running statistics only, and of a layer that no batch
     reaches not even these. Everything but batch norm runs as in evaluation; gradients are not
@@ -37,8 +41,8 @@ def reestimate(network: nn.Module, batches: Iterable[Batch]) -> None:
                 layer.reset_running_stats()
                 layer.momentum = None
                 layer.train()
-            for inputs, _ in batches:
-                network(inputs)
+            for inputs, labels in batches:
+                network(inputs if attack is None else attack(network, inputs, labels))
         finally:
             for layer, momentum, kept in zip(layers, momenta, before, strict=True):
                 layer.momentum = momentum

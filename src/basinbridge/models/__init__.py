@@ -6,6 +6,7 @@ serves in their place.
 
 from basinbridge.models.digits import DigitsNet
 from basinbridge.models.googlenet import GoogLeNet, GoogLeNetOutput
+from basinbridge.models.normalised import Normalised
 from basinbridge.models.resnet import ResidualNetwork, ResNet32
 from basinbridge.models.tinyten import TinyTen
 
@@ -13,6 +14,7 @@ __all__ = [
     "DigitsNet",
     "GoogLeNet",
     "GoogLeNetOutput",
+    "Normalised",
     "ResNet32",
     "ResidualNetwork",
     "TinyTen",

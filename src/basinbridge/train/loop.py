@@ -9,7 +9,14 @@ from typing import TypedDict, Unpack
 import torch
 from torch import Tensor, nn
 
-from ..data.batches import Augmentation, Batch, Data, count_batches, training_batches
+from ..data.batches import (
+    Augmentation,
+    Batch,
+    Data,
+    count_batches,
+    global_seed,
+    training_batches,
+)
 from ..errors import InputError
 from ..state import Layout, bind
 from .objective import Objective, standard
@@ -170,31 +177,33 @@ def descend(
     )
     history = []
     expected = count_batches(data, recipe.batch_size, training=True)
-    for epoch in range(recipe.epochs):
-        total, count = torch.zeros((), device=weights.device), 0
-        batches = training_batches(
-            data,
-            recipe.batch_size,
-            generator=generator,
-            device=weights.device,
-            augmentation=recipe.augmentation,
-        )
-        for batch in batches:
-            done = count / expected if expected else 0.0
-            rate = recipe.learning_rate * recipe.schedule(epoch + done, recipe.epochs)
-            optimizer.param_groups[0]["lr"] = rate
-            total += step(batch)
-            optimizer.step()
-            if after is not None:
-                after()
-            count += 1
-        expected = count
-        history.append(float(total) / max(count, 1))
-        if not (math.isfinite(history[-1]) and bool(torch.isfinite(weights).all())):
-            raise InputError(
-                f"training diverged in epoch {epoch + 1} at learning rate "
-                f"{recipe.learning_rate:.3g}: the loss is {history[-1]}; try a smaller rate"
+    # Dropout and random starts of attacks draw from the global generators.
+    with global_seed(recipe.seed, weights.device):
+        for epoch in range(recipe.epochs):
+            total, count = torch.zeros((), device=weights.device), 0
+            batches = training_batches(
+                data,
+                recipe.batch_size,
+                generator=generator,
+                device=weights.device,
+                augmentation=recipe.augmentation,
             )
-        if recipe.progress is not None:
-            recipe.progress(epoch + 1, recipe.epochs, history[-1])
+            for batch in batches:
+                done = count / expected if expected else 0.0
+                rate = recipe.learning_rate * recipe.schedule(epoch + done, recipe.epochs)
+                optimizer.param_groups[0]["lr"] = rate
+                total += step(batch)
+                optimizer.step()
+                if after is not None:
+                    after()
+                count += 1
+            expected = count
+            history.append(float(total) / max(count, 1))
+            if not (math.isfinite(history[-1]) and bool(torch.isfinite(weights).all())):
+                raise InputError(
+                    f"training diverged in epoch {epoch + 1} at learning rate "
+                    f"{recipe.learning_rate:.3g}: the loss is {history[-1]}; try a smaller rate"
+                )
+            if recipe.progress is not None:
+                recipe.progress(epoch + 1, recipe.epochs, history[-1])
     return history
