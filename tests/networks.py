@@ -32,6 +32,22 @@ def grouped():
     )
 
 
+def nested():
+    """Halves of the channels that move as blocks, quarters within them, channels within those."""
+    return nn.Sequential(
+        nn.Conv2d(3, 8, 1),
+        nn.ReLU(),
+        nn.Conv2d(8, 12, 3, padding=1, groups=2),
+        nn.ReLU(),
+        nn.Conv2d(12, 8, 1, groups=4),
+        nn.ReLU(),
+        nn.Flatten(),
+        nn.Linear(8 * 9, 6),
+        nn.ReLU(),
+        nn.Linear(6, CLASSES),
+    )
+
+
 def encoder(heads=3):
     return nn.TransformerEncoderLayer(12, heads, 16, dropout=0.0, batch_first=True)
 
@@ -44,6 +60,7 @@ NETWORKS = {
     "resnet32": (functools.partial(ResNet32, CLASSES), (3, 8, 8)),
     "googlenet": (functools.partial(GoogLeNet, CLASSES), (3, 8, 8)),
     "grouped": (grouped, (3, 6, 6)),
+    "nested": (nested, (3, 3, 3)),
     "encoder": (encoder, (5, 12)),
 }
 

@@ -95,16 +95,33 @@ def best_order(scores):
     return best, total
 
 
-def best_total_of_blocks(outer, insides):
-    """The largest total score over all orders of blocks and, in each block, of its members."""
-    blocks = len(outer)
-    total = -np.inf
-    for order in itertools.permutations(range(blocks)):
-        value = sum(outer[h, order[h]] for h in range(blocks))
-        for inside in insides:
-            value += sum(best_order(inside[h, :, order[h], :])[1] for h in range(blocks))
-        total = max(total, value)
+def all_permutations(groups):
+    """Every permutation of groups {name: (shape, parent)}, blocks and what lies within them."""
+    choices = []
+    for shape, _ in groups.values():
+        rows = int(np.prod(shape[:-1]))
+        orders = itertools.product(itertools.permutations(range(shape[-1])), repeat=rows)
+        choices.append([np.array(order).reshape(shape) for order in orders])
+    for choice in itertools.product(*choices):
+        yield dict(zip(groups, choice, strict=True))
+
+
+def total_score(groups, scores, permutation):
+    """The sum over groups and members of the score of a member of A and who comes to its place."""
+    total = 0.0
+    for name, (shape, _) in groups.items():
+        if scores[name] is None:
+            continue
+        for place in np.ndindex(shape):
+            total += scores[name][place + comes_from(groups, permutation, name, place)]
     return total
+
+
+def comes_from(groups, permutation, name, place):
+    """The member of B that a permutation brings to a place."""
+    parent = groups[name][1]
+    around = () if parent is None else comes_from(groups, permutation, parent, place[:-1])
+    return (*around, int(permutation[name][place]))
 
 
 def de_casteljau(points, t):

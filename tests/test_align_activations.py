@@ -121,7 +121,9 @@ def all_at_once(networks, symmetry, name, images, kind):
 
 
 @pytest.mark.parametrize("kind", ["post", "pre"])
-@pytest.mark.parametrize("name", ["mlp", "digits", "tinyten", "residual", "grouped", "encoder"])
+@pytest.mark.parametrize(
+    "name", ["mlp", "digits", "tinyten", "residual", "grouped", "nested", "encoder"]
+)
 def test_one_streamed_pass_equals_reading_one_site_after_the_other(name, kind):
     networks, symmetry = (built(name), built(name, seed=1)), symmetry_for(name)
     data = data_for(name, 11)

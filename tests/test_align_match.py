@@ -3,10 +3,12 @@ import pytest
 import reference
 import torch
 from networks import NETWORKS, built, data_for, same_bits, symmetry_for
+from torch import nn
 
 import basinbridge as bb
 from basinbridge.align.activations import gather
 from basinbridge.align.assignment import match
+from basinbridge.symmetry.groups import Group, Symmetry
 
 METHODS = ["correlation", "l2"]
 SIDES = ["post", "pre"]
@@ -110,39 +112,118 @@ def test_a_match_is_the_best_of_all_orders(seed):
     assert all(torch.equal(found[o], torch.arange(len(found[o]))) for o in others)
 
 
-@pytest.mark.parametrize("with_outer", [False, True])
-@pytest.mark.parametrize("seed", range(3))
-@pytest.mark.parametrize("name", ["encoder", "grouped"])
-def test_blocks_are_matched_as_well_as_trying_all_orders_can(name, seed, with_outer):
-    symmetry = symmetry_for(name)
-    blocks = next(name for name in symmetry.groups if name.endswith(":blocks"))
-    outer_size = symmetry.groups[blocks].size
-    insides = {n: g for n, g in symmetry.groups.items() if g.parent == blocks}
-    assert insides
-    generator = torch.Generator().manual_seed(seed)
-    scores = dict.fromkeys(symmetry.groups)
-    if with_outer:
-        scores[blocks] = torch.randn(outer_size, outer_size, generator=generator).double()
-    for child, group in insides.items():
-        shape = (outer_size, group.size, outer_size, group.size)
-        scores[child] = torch.randn(shape, generator=generator).double()
-    found = match(symmetry, scores)
-    bb.permute(built(name), symmetry, found)  # it is a permutation of this symmetry
+# Groups by name, each with its shape and the blocks around it.
+TREES = {
+    "flat": {"a": ((4,), None), "b": ((3,), None)},
+    "heads": {"heads": ((3,), None), "qk": ((3, 2), "heads"), "v": ((3, 3), "heads")},
+    "blocks next to others": {
+        "outer": ((2,), None),
+        "inner": ((2, 3), "outer"),
+        "blocks": ((2, 2), "outer"),
+        "one": ((2, 2, 2), "blocks"),
+    },
+    "two in blocks of blocks": {
+        "outer": ((2,), None),
+        "blocks": ((2, 2), "outer"),
+        "one": ((2, 2, 2), "blocks"),
+        "two": ((2, 2, 2), "blocks"),
+    },
+}
 
-    reached = 0.0 if scores[blocks] is None else total_of(scores[blocks], found[blocks])
-    for child in insides:
-        for h in range(outer_size):
-            inside = scores[child][h, :, found[blocks][h], :]
-            reached += total_of(inside, found[child][h])
-    outer = torch.zeros(outer_size, outer_size) if scores[blocks] is None else scores[blocks]
-    best = reference.best_total_of_blocks(
-        outer.numpy(), [scores[child].numpy() for child in insides]
-    )
+
+def symmetry_of(tree):
+    groups = {n: Group(n, shape[-1], shape, up, (), ()) for n, (shape, up) in tree.items()}
+    return Symmetry(groups, 1.0, {}, (), {}, None, ())
+
+
+@pytest.mark.parametrize("silent", ["nothing", "blocks", "insides"])
+@pytest.mark.parametrize("name", TREES)
+def test_blocks_are_matched_with_their_insides_as_well_as_trying_all_orders_can(name, silent):
+    tree = TREES[name]
+    parents = {up for _, up in tree.values()}
+    generator = torch.Generator().manual_seed(len(name))
+    scores = {}
+    for group, (shape, up) in tree.items():
+        drawn = torch.randn(*shape, *shape, generator=generator, dtype=torch.float64)
+        kind = "blocks" if group in parents else "insides" if up is not None else "flat"
+        scores[group] = None if kind == silent else drawn
+    found = match(symmetry_of(tree), scores)
+    tables = {group: None if s is None else s.numpy() for group, s in scores.items()}
+    reached = reference.total_score(tree, tables, found)
+    best = max(reference.total_score(tree, tables, p) for p in reference.all_permutations(tree))
     assert reached == pytest.approx(best, rel=1e-12)
 
 
-def total_of(scores, order):
-    return float(scores[torch.arange(len(order)), order].sum())
+class Attention(nn.Module):
+    """Two heads between an input and an output that are fixed."""
+
+    def __init__(self):
+        super().__init__()
+        self.attend = nn.MultiheadAttention(4, 2, batch_first=True)
+
+    def forward(self, x):
+        return self.attend(x, x, x, need_weights=False)[0]
+
+
+def groups_in_groups():
+    return nn.Sequential(
+        nn.Conv2d(3, 4, 1),
+        nn.Tanh(),
+        nn.Conv2d(4, 8, 1, groups=2),
+        nn.Tanh(),
+        nn.Conv2d(8, 4, 1, groups=4),
+        nn.Tanh(),
+        nn.Flatten(),
+        nn.Linear(16, 2),
+    )
+
+
+SMALL = {"heads": (Attention, (3, 4)), "groups in groups": (groups_in_groups, (3, 2, 2))}
+
+
+def small_pair(name):
+    build, shape = SMALL[name]
+    networks = build().double(), build().double()
+    data = torch.randn(12, *shape, dtype=torch.float64), torch.zeros(12)
+    symmetry = bb.discover(networks[0], data[0][:2])
+    tree = {n: (group.shape, group.parent) for n, group in symmetry.groups.items()}
+    assert sum(up is None for _, up in tree.values()) == 1
+    return *networks, data, symmetry, tree
+
+
+@pytest.mark.parametrize("method", ["correlation", "l2", "optimal-transport"])
+@pytest.mark.parametrize("name", SMALL)
+def test_a_method_finds_the_best_of_all_permutations_of_blocks_and_insides(name, method):
+    net_a, net_b, data, symmetry, tree = small_pair(name)
+    scores = {}
+    for group, entries in gather(net_a, net_b, data, symmetry).items():
+        tables = [
+            moments.correlation() if method == "correlation" else -moments.squared_distance()
+            for _, moments in entries
+        ]
+        total = sum(tables) if tables else None
+        if method == "optimal-transport" and tables:
+            total = -(-total).sqrt()
+        shape = tree[group][0]
+        scores[group] = None if total is None else total.reshape(*shape, *shape).numpy()
+    found = bb.align(net_a, net_b, data, symmetry, method=method)
+    totals = [reference.total_score(tree, scores, p) for p in reference.all_permutations(tree)]
+    assert reference.total_score(tree, scores, found) == pytest.approx(max(totals), rel=1e-9)
+    assert len(totals) > 30
+
+
+def test_weights_find_the_best_of_all_permutations_of_heads_and_their_insides():
+    net_a, net_b, data, symmetry, tree = small_pair("heads")
+
+    def product(permutation):
+        places = {name: torch.as_tensor(order) for name, order in permutation.items()}
+        moved = bb.permute(net_b, symmetry, places)
+        pairs = zip(net_a.parameters(), moved.parameters(), strict=True)
+        return sum(float((one * other).detach().sum()) for one, other in pairs)
+
+    found = bb.align(net_a, net_b, data, symmetry, method="weights")
+    best = max(map(product, reference.all_permutations(tree)))
+    assert product(found) == pytest.approx(best, rel=1e-12)
 
 
 def test_no_scores_leave_every_order_as_it_is():
@@ -164,7 +245,9 @@ def test_alignment_never_lowers_the_mean_correlation_nor_raises_the_distance(nam
         tops = [group.name for group in symmetry.groups.values() if group.parent is None]
         better = 0
         for top in tops:
-            family = [n for n, g in symmetry.groups.items() if top in (n, g.parent)]
+            family = [top]
+            for name, group in symmetry.groups.items():
+                family += [name] if group.parent in family else []
             gain = sign * sum(after[n] - before[n] for n in family)
             assert gain > -1e-9
             better += gain > 1e-3

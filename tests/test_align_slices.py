@@ -6,7 +6,7 @@ from networks import built, symmetry_for
 import basinbridge as bb
 from basinbridge.align.slices import Slices, slices_of
 
-NETWORKS = ["mlp", "digits", "residual", "grouped", "encoder"]
+NETWORKS = ["mlp", "digits", "residual", "grouped", "nested", "encoder"]
 
 
 @pytest.mark.parametrize("name", NETWORKS)

@@ -24,7 +24,7 @@ def test_a_renumbered_copy_is_recognised_bit_for_bit(name, seed):
     assert same_bits(bb.permute(renumbered, symmetry, found), network)
 
 
-@pytest.mark.parametrize("name", ["mlp", "residual", "grouped", "encoder"])
+@pytest.mark.parametrize("name", ["mlp", "residual", "grouped", "nested", "encoder"])
 def test_no_sweep_lowers_the_sum_and_the_last_one_changes_nothing(name):
     net_a, net_b, symmetry = built(name), built(name, seed=1), symmetry_for(name)
     sums = []
@@ -48,7 +48,7 @@ def naive_sum(one, other):
 
 
 @pytest.mark.parametrize("seed", range(1, 4))
-@pytest.mark.parametrize("name", ["mlp", "digits", "grouped", "encoder"])
+@pytest.mark.parametrize("name", ["mlp", "digits", "grouped", "nested", "encoder"])
 def test_at_the_end_no_exchange_of_two_neurons_raises_the_sum(name, seed):
     net_a, net_b, symmetry = built(name), built(name, seed=seed), symmetry_for(name)
     found = match_weights(parameters(net_a), parameters(net_b), symmetry)

@@ -3,13 +3,14 @@
 from collections.abc import Callable, Mapping
 from typing import Literal
 
+import numpy as np
 import torch
 from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
 from ..errors import InputError
 from ..symmetry.groups import Group, Site, Symmetry
-from ..symmetry.permutation import Permutation, identity_permutation
+from ..symmetry.permutation import Permutation
 from .activations import Moments
 
 Solver = Callable[[Tensor], Tensor]
@@ -54,48 +55,62 @@ def _scores(
 
 
 def match(
-    symmetry: Symmetry,
-    scores: Mapping[str, Tensor | None],
-    solve: Solver = assign,
+    symmetry: Symmetry, scores: Mapping[str, Tensor | None], solve: Solver = assign
 ) -> Permutation:
     """The permutation of largest total score, group by group, blocks by way of their insides.
 
     `scores[name][i, j]` tells how well member `i` of A fits member `j` of B; for a group inside
-    blocks its shape is (blocks, size, blocks, size). `None` says nothing about a group. `solve`
-    finds the columns of one square matrix.
+    blocks its shape is (*the group's shape, *the group's shape). `None` says nothing about a
+    group. `solve` finds the columns of one square matrix.
     """
-    permutation = identity_permutation(symmetry)
-    insides: dict[str, list[str]] = {}
+    found: Permutation = {}
     for name, group in symmetry.groups.items():
-        if group.parent is not None:
-            insides.setdefault(group.parent, []).append(name)
-    for name, group in symmetry.groups.items():
-        if group.parent is not None:
-            continue
-        total = scores.get(name)
-        inner = {
-            child: _match_insides(found, solve)
-            for child in insides.get(name, ())
-            if (found := scores.get(child)) is not None
-        }
-        for best, _ in inner.values():
-            total = best if total is None else total + best
-        if total is not None:
-            permutation[name] = solve(total)
-        for child, (_, orders) in inner.items():
-            rows = torch.arange(group.size)
-            permutation[child] = orders[rows, permutation[name]]
-    return permutation
+        if group.parent is None:
+            found |= match_below(symmetry, name, scores, solve)
+    return {name: found[name] for name in symmetry.groups}
 
 
-def _match_insides(scores: Tensor, solve: Solver) -> tuple[Tensor, Tensor]:
-    """Best total score and best order for every pair of blocks."""
-    blocks, size = scores.shape[:2]
-    best = torch.zeros(blocks, blocks, dtype=scores.dtype)
-    orders = torch.zeros(blocks, blocks, size, dtype=torch.long)
-    for one in range(blocks):
-        for other in range(blocks):
-            inside = scores[one, :, other, :]
-            orders[one, other] = solve(inside)
-            best[one, other] = inside[torch.arange(size), orders[one, other]].sum()
-    return best, orders
+def match_below(
+    symmetry: Symmetry, name: str, scores: Mapping[str, Tensor | None], solve: Solver = assign
+) -> Permutation:
+    """The best orders of a group and of all groups within it; blocks around it stay in place."""
+    around = symmetry.groups[name].shape[:-1]
+    blocks = [_best(symmetry, name, scores, solve, at, at)[1] for at in np.ndindex(around)]
+    return {
+        child: torch.stack([orders[child] for orders in blocks]).reshape(
+            symmetry.groups[child].shape
+        )
+        for child in blocks[0]
+    }
+
+
+def _best(
+    symmetry: Symmetry,
+    name: str,
+    scores: Mapping[str, Tensor | None],
+    solve: Solver,
+    one: tuple[int, ...],
+    other: tuple[int, ...],
+) -> tuple[float, Permutation]:
+    """Largest total score of a group in block `one` of A and `other` of B, insides included.
+
+    An inner match for every pair of members, then the match of the members on the sums.
+    """
+    size = symmetry.groups[name].size
+    own = scores.get(name)
+    total = None if own is None else own[one].movedim(0, -2)[other].clone()
+    inner = []
+    for child in (g.name for g in symmetry.groups.values() if g.parent == name):
+        pairs = [
+            [_best(symmetry, child, scores, solve, (*one, i), (*other, j)) for j in range(size)]
+            for i in range(size)
+        ]
+        best = torch.tensor([[value for value, _ in row] for row in pairs], dtype=torch.float64)
+        total = best if total is None else total + best
+        inner.append(pairs)
+    columns = torch.arange(size) if total is None else solve(total)
+    orders = {name: columns}
+    for pairs in inner:
+        chosen = [row[column][1] for row, column in zip(pairs, columns.tolist(), strict=True)]
+        orders |= {child: torch.stack([order[child] for order in chosen]) for child in chosen[0]}
+    return 0.0 if total is None else float(total[torch.arange(size), columns].sum()), orders

@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 
 import numpy as np
-import torch
 from torch import Tensor, fx
 
 from ..errors import InputError
@@ -16,7 +15,7 @@ from ..symmetry.permutation import (
     read_at,
     tensor_indices,
 )
-from .assignment import assign, match
+from .assignment import match_below
 from .slices import slices_of
 
 # A step counts as a gain beyond this part of the two networks' size: far more than rounding.
@@ -42,7 +41,7 @@ def match_weights(
     Source: Algorithm 1 of "Git Re-Basin" (Ainsworth, Hayase and Srinivasa 2023), here for blocks
     too. Raises `InputError` if the states do not fit each other or the symmetry.
 
-    >>> import basinbridge as bb
+    >>> import basinbridge as bb, torch
     >>> from torch import nn
     >>> net = nn.Sequential(nn.Linear(4, 5), nn.ReLU(), nn.Linear(5, 2))
     >>> symmetry = bb.discover(net, torch.zeros(2, 4))
@@ -122,12 +121,22 @@ class _Descent:
 
     def improve(self, top: str) -> bool:
         """Renumber a group and what lies within its blocks; whether that raised the sum."""
-        inner = [name for name, group in self.symmetry.groups.items() if group.parent == top]
-        scores = {name: self._scores(name) for name in (top, *inner)}
-        moved = self._accept(match(self.symmetry, scores), (top, *inner))
-        for name in inner:
-            moved |= self._accept(self._within(name), (name,))
-        return moved
+        # All at once, then what is inside once more with the blocks around it where they are.
+        return any([self._move(name) for name in self._family(top)])
+
+    def _move(self, name: str) -> bool:
+        """The best order of a group and of all within it, if the sum grows."""
+        scores = {member: self._scores(member) for member in self._family(name)}
+        change = identity_permutation(self.symmetry) | match_below(self.symmetry, name, scores)
+        return self._accept(change, tuple(scores))
+
+    def _family(self, name: str) -> list[str]:
+        """A group and all groups within its blocks."""
+        family = [name]
+        for other, group in self.symmetry.groups.items():
+            if group.parent in family:
+                family.append(other)
+        return family
 
     def _scores(self, name: str) -> Tensor | None:
         """Inner products of A's slices with B's, summed over all axes that the group stands on."""
@@ -138,14 +147,6 @@ class _Descent:
                 total = product if total is None else total + product
         shape = self.symmetry.groups[name].shape
         return None if total is None else total.cpu().reshape(*shape, *shape)
-
-    def _within(self, name: str) -> Permutation:
-        """The best order within each block while the blocks stay where they are."""
-        found = identity_permutation(self.symmetry)
-        scores = self._scores(name)
-        if scores is not None and scores.ndim == 4:
-            found[name] = torch.stack([assign(scores[h, :, h, :]) for h in range(len(scores))])
-        return found
 
     def _accept(self, change: Permutation, names: tuple[str, ...]) -> bool:
         """Apply a change if the sum grows."""
