@@ -12,7 +12,7 @@ INSTALL := $(BIN)/python -m pip install --disable-pip-version-check -c constrain
 .DEFAULT_GOAL := help
 # Two pips must not write to one environment at once.
 .NOTPARALLEL:
-.PHONY: help demo test lint format clean distclean
+.PHONY: help demo test lint format bench clean distclean
 
 help: ## list every target
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -31,6 +31,9 @@ lint: $(FOR_TESTS) ## check format, style and types
 format: $(FOR_TESTS) ## rewrite the code in the house's format
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
+
+bench: $(FOR_DEMO) ## measure speed, as ratios; SHORT=1 only sees that it runs
+	$(BIN)/python benchmarks/run.py $(if $(SHORT),--short)
 
 clean: ## remove what the other targets made, but keep .venv
 	rm -rf demo build dist .coverage .hypothesis .mypy_cache .pytest_cache .ruff_cache

@@ -19,7 +19,7 @@ from ..state import check_states, mode
 from ..symmetry.discover import discover
 from ..symmetry.groups import Symmetry
 from ..symmetry.permutation import Permutation, permute
-from .along import prepared, score
+from .along import BATCH_SIZE, prepared, score
 
 # The gradient of cross entropy by the logits is p - e_y, of length sqrt(2) (1 - p_y) at most.
 CROSS_ENTROPY = math.sqrt(2)
@@ -90,7 +90,7 @@ def bound(
     symmetry: Symmetry | None = None,
     permutation: Permutation | None = None,
     *,
-    batch_size: int = 500,
+    batch_size: int = BATCH_SIZE,
 ) -> Bound:
     """Bounds on the mean cross entropy over `data`, averaged along the line between two networks.
 

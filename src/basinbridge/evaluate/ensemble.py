@@ -13,7 +13,7 @@ from ..data.batches import Batch, Data
 from ..errors import InputError
 from ..state import bind
 from ..train.objective import logits_of
-from .along import BATCHNORM_IMAGES, prepared, statistics_batches
+from .along import BATCH_SIZE, BATCHNORM_IMAGES, prepared, statistics_batches
 from .batchnorm import reestimate
 
 BINS = 15
@@ -55,7 +55,7 @@ def ensemble(
     times: Sequence[float] = (0.0, 0.25, 0.5, 0.75, 1.0),
     batchnorm_data: Data | None = None,
     batchnorm_images: int = BATCHNORM_IMAGES,
-    batch_size: int = 500,
+    batch_size: int = BATCH_SIZE,
     bins: int = BINS,
 ) -> Ensemble:
     """Average the class probabilities of the networks at `times`, and score all of them.

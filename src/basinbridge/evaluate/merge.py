@@ -14,7 +14,7 @@ from ..state import mode
 from ..symmetry.groups import Symmetry
 from ..symmetry.permutation import Permutation, permute
 from ..symmetry.rules import NONLINEAR
-from .along import BATCHNORM_IMAGES, statistics_batches
+from .along import BATCH_SIZE, BATCHNORM_IMAGES, statistics_batches
 from .batchnorm import reestimate
 
 Statistics = dict[str, tuple[Tensor, Tensor]]
@@ -43,7 +43,7 @@ def merge(
     *,
     t: float = 0.5,
     repair: bool = True,
-    batch_size: int = 500,
+    batch_size: int = BATCH_SIZE,
 ) -> Merge:
     """One network from two: (1 - t) A + t B, with B renumbered, and the variance put back.
 

@@ -13,7 +13,7 @@ from ..curve.paths import Curve
 from ..data.batches import Data
 from ..errors import InputError
 from ..state import Layout, State, bind, check_finite, check_states
-from .along import BATCHNORM_IMAGES, prepared, score, statistics_batches
+from .along import BATCH_SIZE, BATCHNORM_IMAGES, prepared, score, statistics_batches
 from .batchnorm import normalisation_layers, reestimate
 
 Point = tuple[float, float]
@@ -67,7 +67,7 @@ def plane(
     up: Point = (-0.05, 1.05),
     curves: Mapping[str, Curve] | None = None,
     batchnorm_images: int = BATCHNORM_IMAGES,
-    batch_size: int = 100,
+    batch_size: int = BATCH_SIZE,
     progress: Callable[[int, int], None] | None = None,
 ) -> Plane:
     """Loss and accuracy on a `size` x `size` grid in the plane through three networks.
@@ -76,8 +76,7 @@ def plane(
     angle to that towards the third. The grid reaches from `across[0]` to `across[1]` of the three
     points' extent, and from `up[0]` to `up[1]` at a right angle. `network` gives the architecture
     and stays as it is. Batch-norm statistics are re-estimated from `batchnorm_data` at every point,
-    which a network with batch norm therefore needs; batches of 100 stay in a processor's cache and
-    take three quarters of the time that batches of 500 take. `curves` are projected onto the plane.
+    which a network with batch norm therefore needs. `curves` are projected onto the plane.
     `progress(done, points)` is called after every point.
 
     Source: Figures 3 and 5 to 7, Tatro et al. 2020, after Garipov et al. 2018. Raises `InputError`

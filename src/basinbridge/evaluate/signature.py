@@ -15,7 +15,7 @@ from ..data.batches import Data
 from ..errors import InputError
 from ..symmetry.groups import Group, Site, Symmetry
 from ..symmetry.permutation import Permutation, flat_places
-from .along import BATCHNORM_IMAGES, statistics_batches
+from .along import BATCH_SIZE, BATCHNORM_IMAGES, statistics_batches
 from .batchnorm import reestimate
 
 LOGITS = "logits"
@@ -54,7 +54,7 @@ def signature(
     permutation: Permutation | None = None,
     *,
     activations: Activations = "post",
-    batch_size: int = 100,
+    batch_size: int = BATCH_SIZE,
 ) -> Signature:
     """The signature of two networks on `data`, in one pass (test images in the paper).
 

@@ -1,0 +1,103 @@
+"""Steps of a curve and of a training loop, in plain training steps of the same network."""
+
+import copy
+from collections.abc import Callable
+
+import torch
+from timing import Ratio, ratio
+from torch import Tensor, nn
+from torch.nn import functional
+
+import basinbridge as bb
+from basinbridge.curve.fit import Walker
+from basinbridge.data.augment import augmentation
+from basinbridge.data.batches import Batch, ImageData, training_batches
+from basinbridge.state import Layout, bind
+from basinbridge.train.loop import Recipe, add_decay, loss_and_gradient
+
+BATCH = 128
+
+
+def random_batch(size: int = BATCH) -> Batch:
+    """CIFAR-sized noise: what images show does not change what a step costs."""
+    return torch.randn(size, 3, 32, 32), torch.randint(10, (size,))
+
+
+def optimizer(weights: Tensor, gradient: Tensor, rate: float = 0.01) -> torch.optim.Optimizer:
+    """The training loop's own: SGD with Nesterov momentum, fused over one vector."""
+    variable = nn.Parameter(weights)
+    variable.grad = gradient
+    return torch.optim.SGD([variable], lr=rate, momentum=0.9, nesterov=True, fused=True)
+
+
+def plain_step(network: nn.Module, batch: Batch, recipe: Recipe) -> Callable[[], None]:
+    """The step of `bb.train`."""
+    network = copy.deepcopy(network).train()
+    layout = Layout.of(network)
+    vector = layout.flatten(network.state_dict())
+    gradient = bind(network, vector)
+    weights = vector[: layout.parameters]
+    descent = optimizer(weights, gradient)
+
+    def step() -> None:
+        loss_and_gradient(network, batch, recipe, gradient)
+        add_decay(network, weights, recipe.weight_decay, gradient)
+        descent.step()
+
+    return step
+
+
+def curve_step(curve: bb.Curve, batch: Batch, recipe: Recipe) -> Callable[[], None]:
+    """The step of `bb.fit`."""
+    walker = Walker.on(curve)
+    descent = optimizer(walker.movable_points, walker.gradient)
+
+    def step() -> None:
+        walker.step(float(torch.rand(())), batch, recipe)
+        descent.step()
+
+    return step
+
+
+def textbook_step(network: nn.Module, batch: Batch) -> Callable[[], None]:
+    """The step that every tutorial shows: a tensor at a time, images in torch's usual order."""
+    network = copy.deepcopy(network).train()
+    descent = torch.optim.SGD(
+        network.parameters(), lr=0.01, momentum=0.9, nesterov=True, weight_decay=5e-4
+    )
+
+    def step() -> None:
+        descent.zero_grad()
+        functional.cross_entropy(network(batch[0]), batch[1]).backward()
+        descent.step()
+
+    return step
+
+
+def curve(network: type[nn.Module], repeats: int) -> Ratio:
+    """A step on a Bezier curve, in plain steps."""
+    ends, batch = [network() for _ in range(2)], random_batch()
+    bent = bb.Bezier.between(*ends)
+    return ratio(plain_step(ends[0], batch, Recipe()), curve_step(bent, batch, Recipe()), repeats)
+
+
+def training(network: type[nn.Module], mixed_precision: bool, repeats: int) -> Ratio:
+    """The step of `bb.train`, in steps of the textbook's loop."""
+    net, batch = network(), random_batch()
+    recipe = Recipe(mixed_precision=mixed_precision)
+    return ratio(textbook_step(net, batch), plain_step(net, batch, recipe), repeats)
+
+
+def loading(network: type[nn.Module], repeats: int) -> Ratio:
+    """Loading and augmenting a batch as the paper does for CIFAR, in plain steps."""
+    count = BATCH * (repeats + 1)
+    images = torch.randint(0, 256, (count, 3, 32, 32), dtype=torch.uint8)
+    names = tuple(str(label) for label in range(10))
+    data = ImageData("noise", images, torch.randint(10, (count,)), names, (0.5,) * 3, (0.25,) * 3)
+    batches = training_batches(
+        data,
+        BATCH,
+        generator=torch.Generator().manual_seed(0),
+        augmentation=augmentation("cifar10"),
+    )
+    return ratio(plain_step(network(), random_batch(), Recipe()), lambda: next(batches), repeats)

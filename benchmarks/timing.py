@@ -1,0 +1,39 @@
+"""Ratios of times, measured so that a noisy machine disturbs both sides alike."""
+
+import statistics
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Ratio:
+    """What some work costs in units of a yardstick: the median over repeats, and its quartiles.
+
+    `seconds` and `yardstick_seconds` are the medians of one call of each.
+    """
+
+    median: float
+    low: float
+    high: float
+    seconds: float
+    yardstick_seconds: float
+
+
+def ratio(
+    yardstick: Callable[[], object], work: Callable[[], object], repeats: int, units: float = 1.0
+) -> Ratio:
+    """Time both in turns, in an order that changes; `units` yardsticks are what the work is worth.
+
+    One round before the first is not counted: memory is warm and kernels are chosen.
+    """
+    times: dict[bool, list[float]] = {False: [], True: []}
+    for turn in range(repeats + 1):
+        for ours in (False, True) if turn % 2 else (True, False):
+            began = time.perf_counter()
+            (work if ours else yardstick)()
+            if turn:
+                times[ours].append(time.perf_counter() - began)
+    shares = [two / (units * one) for one, two in zip(times[False], times[True], strict=True)]
+    low, middle, high = statistics.quantiles(shares, n=4) if repeats > 1 else shares * 3
+    return Ratio(middle, low, high, statistics.median(times[True]), statistics.median(times[False]))
