@@ -53,13 +53,14 @@ class Plan:
     pairs: int = 3
     epochs: int = 4
     learning_rate: float = 0.1
-    curve_epochs: int = 2
+    curve_images: int = 25_000
+    curve_epochs: int = 1
     curve_learning_rate: float = 0.05
     permutation_epochs: int = 1
     alignment_images: int = 5_000
     points: int = 11
-    test_images: int = 5_000
-    batchnorm_images: int = 2_000
+    test_images: int = 2_500
+    batchnorm_images: int = 1_000
     batch_size: int = 128
 
 
@@ -140,6 +141,7 @@ class Study:
         plan, seeds = self.plan, (2 * number, 2 * number + 1)
         start, end = (self.network(seed) for seed in seeds)
         images = self.train_data.subset(plan.alignment_images, seeds[0])
+        data = self.train_data.subset(plan.curve_images, seeds[0])
         symmetry = bb.discover(start, images.normalised(images.scaled(images.images[:2])))
 
         def matched(name: str) -> Permutation:
@@ -155,13 +157,13 @@ class Study:
 
         def fitted(name: str) -> tuple[bb.Curve, dict[str, Any]]:
             line = bb.Bezier.between(start, bb.permute(end, symmetry, matched(name)))
-            return bb.fit(line, self.train_data, **settings(name)), {}
+            return bb.fit(line, data, **settings(name)), {}
 
         def by_pam(name: str) -> tuple[bb.Curve, dict[str, Any]]:
             found = bb.pam(
                 start,
                 end,
-                self.train_data,
+                data,
                 symmetry,
                 start=matched(PAM_STARTS[name]),
                 permutation_epochs=plan.permutation_epochs,

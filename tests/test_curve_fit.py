@@ -1,3 +1,6 @@
+import copy
+from dataclasses import replace
+
 import pytest
 import reference
 import torch
@@ -18,6 +21,14 @@ POINT = {
 DECAY = 0.03
 
 
+def naive_gradients(curve, kind, t, images, labels):
+    """By every control point, through autograd."""
+    names = [key for key, _ in curve.network.named_parameters()]
+    states = [{key: curve.layout.views(point)[key] for key in names} for point in curve.points]
+    network = copy.deepcopy(curve.network).train()
+    return reference.curve_gradients(network, states, t, images, labels, DECAY, POINT[kind])
+
+
 @pytest.mark.parametrize("t", [0.0, 0.21, 0.8])
 @pytest.mark.parametrize("kind", POINT)
 @pytest.mark.parametrize("name", ["mlp", "tinyten", "resnet32"])
@@ -25,20 +36,35 @@ def test_a_steps_gradient_is_autograds_through_functional_call(name, kind, t):
     curve = bent(kind, built(name), built(name, seed=1))
     # Small inner points: far ones overflow a deep network.
     curve = curve.with_points(0.5 * curve.points)
-    images, labels = data_for(name, 5)
+    batch = data_for(name, 5)
     walker = Walker.on(curve)
-    loss = walker.step(t, (images, labels), Recipe(weight_decay=DECAY))
-    layout = curve.layout
-    names = [key for key, _ in curve.network.named_parameters()]
-    states = [{key: layout.views(point)[key] for key in names} for point in curve.points]
-    network = built(name).train()
-    wanted = reference.curve_gradients(network, states, t, images, labels, DECAY, POINT[kind])
-    assert len(walker.gradient) == len(curve.movable) == len(states) - 2
+    loss = walker.step(t, batch, Recipe(weight_decay=DECAY))
+    wanted = naive_gradients(curve, kind, t, *batch)
+    assert len(walker.gradient) == len(curve.movable) == len(wanted) - 2
     for found, slow in zip(walker.gradient, wanted[1:-1], strict=True):
         scale = float(slow.norm())
         assert (scale > 1e-6) == (0 < t < 1 and float(found.norm()) > 0)
         assert float((found - slow).norm()) <= 1e-10 * scale
     assert torch.isfinite(loss)
+
+
+@pytest.mark.parametrize("kind", ["line", *POINT])
+def test_ends_that_may_move_get_their_gradients_and_move(kind):
+    curve = bent(kind, built("mlp"), built("mlp", seed=1))
+    curve = replace(curve, movable=tuple(range(len(curve.points))))
+    batch = data_for("mlp", 5)
+    walker = Walker.on(curve)
+    walker.step(0.3, batch, Recipe(weight_decay=DECAY))
+    point = "chain-1" if kind == "line" else kind
+    for found, slow in zip(
+        walker.gradient, naive_gradients(curve, point, 0.3, *batch), strict=True
+    ):
+        torch.testing.assert_close(found, slow, rtol=1e-9, atol=1e-12)
+    data = data_for("mlp", 64)
+    new = bb.fit(curve, data, epochs=30, batch_size=16)
+    before, after = (bb.evaluate(one, data, points=11).average_loss for one in (curve, new))
+    assert after < before
+    assert bool((new.points != curve.points).any(dim=1).all())
 
 
 @pytest.mark.parametrize("kind", POINT)

@@ -228,5 +228,12 @@ def test_wrong_options_are_refused(wrong):
 
 
 def test_a_chain_without_bends_is_refused():
-    with pytest.raises(bb.InputError, match="no bend"):
+    with pytest.raises(bb.InputError, match="all its bends move"):
         relaxed(ring, bends=0)
+
+
+def test_a_chain_whose_ends_may_move_is_refused():
+    ends = [Point(x, 0.0, ring) for x in (-1.0, 1.0)]
+    chain = bb.PolyChain.between(*ends, movable_ends=True)
+    with pytest.raises(bb.InputError, match="ends that stay"):
+        fit_chain(chain, NOTHING, objective=height)

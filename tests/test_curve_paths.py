@@ -53,6 +53,15 @@ def test_the_ends_are_the_endpoints_bit_for_bit(kind, name, dtype):
         assert torch.equal(bits(curve.vector_at(t)), bits(vector))
 
 
+@pytest.mark.parametrize("kind", [bb.Linear, bb.Bezier, bb.PolyChain])
+def test_movable_ends_are_all_that_they_change(kind):
+    start, end = built("mlp"), built("mlp", seed=1)
+    fixed, free = (kind.between(start, end, movable_ends=movable) for movable in (False, True))
+    assert torch.equal(bits(fixed.points), bits(free.points))
+    assert free.movable == tuple(range(len(free.points)))
+    assert fixed.movable == free.movable[1:-1]
+
+
 @pytest.mark.parametrize("kind", CURVES)
 def test_a_constant_curve_ends_where_it_starts(kind):
     network = built("tinyten")

@@ -13,12 +13,15 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from .align.match import align
     from .curve.fit import fit
-    from .curve.pam import pam
+    from .curve.neb import fit_chain
+    from .curve.pam import PamResult, pam
     from .curve.paths import Bezier, Curve, Linear, PolyChain
     from .data.batches import ImageData
     from .errors import InputError, SymmetryError
     from .evaluate.along import CurveReport, evaluate
     from .evaluate.bound import Bound, bound
+    from .evaluate.ensemble import Ensemble, ensemble
+    from .evaluate.merge import Merge, merge
     from .evaluate.plane import Plane, plane
     from .evaluate.signature import Signature, signature
     from .state import load_state, save_state
@@ -34,10 +37,13 @@ __all__ = [
     "Bound",
     "Curve",
     "CurveReport",
+    "Ensemble",
     "Group",
     "ImageData",
     "InputError",
     "Linear",
+    "Merge",
+    "PamResult",
     "Plane",
     "PolyChain",
     "Signature",
@@ -47,10 +53,13 @@ __all__ = [
     "align",
     "bound",
     "discover",
+    "ensemble",
     "evaluate",
     "fit",
+    "fit_chain",
     "identity_permutation",
     "load_state",
+    "merge",
     "pam",
     "permute",
     "plane",
@@ -64,12 +73,15 @@ __all__ = [
 _HOMES = {
     "align": "align.match",
     "fit": "curve.fit",
-    "pam": "curve.pam",
+    "fit_chain": "curve.neb",
+    **dict.fromkeys(("PamResult", "pam"), "curve.pam"),
     **dict.fromkeys(("Bezier", "Curve", "Linear", "PolyChain"), "curve.paths"),
     "ImageData": "data.batches",
     **dict.fromkeys(("InputError", "SymmetryError"), "errors"),
     **dict.fromkeys(("CurveReport", "evaluate"), "evaluate.along"),
     **dict.fromkeys(("Bound", "bound"), "evaluate.bound"),
+    **dict.fromkeys(("Ensemble", "ensemble"), "evaluate.ensemble"),
+    **dict.fromkeys(("Merge", "merge"), "evaluate.merge"),
     **dict.fromkeys(("Plane", "plane"), "evaluate.plane"),
     **dict.fromkeys(("Signature", "signature"), "evaluate.signature"),
     **dict.fromkeys(("load_state", "save_state"), "state"),

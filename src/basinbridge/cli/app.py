@@ -4,7 +4,7 @@ import sys
 
 import typer
 
-from . import commands, studies
+from . import combine, commands, studies
 
 app = typer.Typer(
     name="basinbridge",
@@ -24,6 +24,8 @@ for command in (
     commands.plane,
     commands.signature,
     commands.subset_study,
+    combine.merge,
+    combine.ensemble,
     commands.report,
     studies.reproduce,
     studies.status,

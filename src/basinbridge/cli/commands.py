@@ -117,7 +117,19 @@ def connect(
     curve: Annotated[
         options.CurveName, typer.Option(help="Kind of curve.")
     ] = options.CurveName.bezier,
-    bends: Annotated[int, typer.Option(min=1, help="Control points between the ends.")] = 1,
+    bends: Annotated[
+        int | None, typer.Option(min=0, help="Control points between the ends; 1 if left out.")
+    ] = None,
+    movable_ends: Annotated[
+        bool, typer.Option("--movable-ends", help="Fit the two ends as well.")
+    ] = False,
+    autoneb_cycles: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help="Relax a polychain as an elastic band: so many times EPOCHS, bends added between.",
+        ),
+    ] = None,
     epochs: options.Epochs = 20,
     learning_rate: options.LearningRate = 0.01,
     batch_size: options.BatchSize = 128,
@@ -132,16 +144,18 @@ def connect(
     force: options.Force = False,
 ) -> None:
     """Learn a low-loss curve from START to END and write it (safetensors)."""
-    from .work import Training, fit_curve, refuse_to_overwrite, setting
+    from .connect_work import Shape, fit_curve
+    from .work import Training, refuse_to_overwrite, setting
 
     refuse_to_overwrite(out, force)
     work = setting(model, dataset, data_root, device, threads, seed)
     chosen = Training(
         epochs, learning_rate, batch_size, weight_decay, schedule.value, augment, mixed_precision
     )
+    shape = Shape(curve.value, bends, movable_ends, autoneb_cycles)
     with Bars() as bars:
-        fit_curve(work, (start, end), match, curve.value, bends, chosen, out, watch=bars)
-    print(f"{out}: {curve.value} curve; see it with evaluate {out}")
+        found = fit_curve(work, (start, end), match, shape, chosen, out, watch=bars)
+    print(f"{out}: {curve.value} of {len(found.points)} control points; see it with evaluate {out}")
 
 
 def pam(

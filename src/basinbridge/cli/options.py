@@ -73,6 +73,7 @@ class CurveName(StrEnum):
 
     bezier = "bezier"
     polychain = "polychain"
+    linear = "linear"
 
 
 Schedule = Annotated[

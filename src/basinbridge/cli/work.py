@@ -12,9 +12,8 @@ from torch import Tensor, nn
 
 from ..align.match import align as align_networks
 from ..align.methods import Activations, Method
-from ..curve.files import load_curve, save_curve
-from ..curve.fit import fit
-from ..curve.paths import Bezier, Curve, Linear, PolyChain
+from ..curve.files import load_curve
+from ..curve.paths import Curve, Linear
 from ..data.augment import augmentation
 from ..data.batches import ImageData
 from ..data.datasets import load
@@ -27,7 +26,7 @@ from ..models.load import build
 from ..report.figures import draw_paths
 from ..report.load import write_report
 from ..report.tables import print_table
-from ..state import check_states, load_record, load_state, replacing, save_state
+from ..state import check_states, load_state, replacing, save_state
 from ..symmetry.discover import discover
 from ..symmetry.groups import Symmetry
 from ..symmetry.permutation import Permutation, permute, tensor_indices
@@ -222,47 +221,22 @@ def align_states(
         save_state(permute(net_b, symmetry, found).state_dict(), aligned)
 
 
-def _load_match(path: Path, symmetry: Symmetry) -> Permutation:
+def renumbered(work: Setting, start: nn.Module, end: nn.Module, match: Path | None) -> nn.Module:
+    """The network `end` renumbered by a result of `align`, or as it is where there is none."""
+    if match is None:
+        return end
+    symmetry = discover(start, work.example())
+    return permute(end, symmetry, load_match(match, symmetry))
+
+
+def load_match(path: Path, symmetry: Symmetry) -> Permutation:
+    """The permutation in a file; raises `InputError` if it is not one of this network."""
     found = load_state(path)
     try:
         tensor_indices(symmetry, found)
     except InputError as error:
         raise InputError(f"{path}: not a renumbering of this network: {error}") from error
     return found
-
-
-def fit_curve(
-    work: Setting,
-    ends: tuple[Path, Path],
-    match: Path | None,
-    kind: str,
-    bends: int,
-    chosen: Training,
-    out: Path,
-    *,
-    watch: Watch,
-) -> None:
-    """Fit a curve between two states, the second renumbered by a match, and write it."""
-    start, end = (work.network_with(path) for path in ends)
-    if match is not None:
-        symmetry = discover(start, work.example())
-        end = permute(end, symmetry, _load_match(match, symmetry))
-    curve: Curve = (
-        Bezier.between(start, end, degree=bends + 1)
-        if kind == "bezier"
-        else PolyChain.between(start, end, bends=bends)
-    )
-    began = time.perf_counter()
-    curve = fit(curve, work.train_data, **chosen.settings(work, watch, "fitting the curve"))
-    record = work.record(
-        began,
-        **asdict(chosen),
-        aligned=match is not None,
-        start=load_record(ends[0]),
-        end=load_record(ends[1]),
-        match=None if match is None else load_record(match),
-    )
-    save_curve(curve, out, record)
 
 
 def evaluate_curves(

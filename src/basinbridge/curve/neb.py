@@ -60,8 +60,11 @@ def fit_chain(
         )
     settings.setdefault("learning_rate", 0.01)
     recipe = Recipe(**settings)
-    if not chain.movable:
-        raise InputError("the chain has no bend to move; give PolyChain.between(..., bends=1)")
+    if not chain.movable or chain.movable != tuple(range(1, len(chain.points) - 1)):
+        raise InputError(
+            "an elastic band hangs between ends that stay, and all its bends move; "
+            "give PolyChain.between(..., bends=1)"
+        )
     judge = Probes(chain, data, recipe, probes)
     shares = torch.full((len(chain.points) - 1,), 1 / (len(chain.points) - 1)).double()
     for cycle in range(cycles):

@@ -111,14 +111,19 @@ class Bezier(Curve):
     name = "bezier"
 
     @classmethod
-    def between(cls, start: nn.Module, end: Endpoint, *, degree: int = 2) -> "Bezier":
+    def between(
+        cls, start: nn.Module, end: Endpoint, *, degree: int = 2, movable_ends: bool = False
+    ) -> "Bezier":
         """A curve whose inner control points start equally spaced on the line.
+
+        With `movable_ends` a fit moves the two ends as well, which then are no longer the networks
+        given.
 
         >>> curve = Bezier.between(nn.Linear(1, 1), nn.Linear(1, 1))
         >>> curve.coefficients(0.5).tolist()
         [0.25, 0.5, 0.25]
         """
-        return cls(*_on_the_line(start, end, degree - 1))
+        return cls(*_on_the_line(start, end, degree - 1, movable_ends))
 
     def coefficients(self, t: float) -> Tensor:
         """Bernstein polynomials."""
@@ -135,14 +140,16 @@ class PolyChain(Curve):
     name = "polychain"
 
     @classmethod
-    def between(cls, start: nn.Module, end: Endpoint, *, bends: int = 1) -> "PolyChain":
-        """A chain whose bends start equally spaced on the line.
+    def between(
+        cls, start: nn.Module, end: Endpoint, *, bends: int = 1, movable_ends: bool = False
+    ) -> "PolyChain":
+        """A chain whose bends start equally spaced on the line; `movable_ends` as for `Bezier`.
 
         >>> chain = PolyChain.between(nn.Linear(1, 1), nn.Linear(1, 1), bends=3)
         >>> chain.coefficients(0.375).tolist()
         [0.0, 0.5, 0.5, 0.0, 0.0]
         """
-        return cls(*_on_the_line(start, end, bends))
+        return cls(*_on_the_line(start, end, bends, movable_ends))
 
     def coefficients(self, t: float) -> Tensor:
         """Hat functions, at most two of them above 0."""
@@ -157,24 +164,28 @@ class PolyChain(Curve):
 
 
 class Linear(PolyChain):
-    """The straight line, which has nothing to fit."""
+    """The straight line, which has nothing to fit unless its ends may move."""
 
     name = "linear"
 
     @classmethod
-    def between(cls, start: nn.Module, end: Endpoint, *, bends: int = 0) -> "Linear":
-        """The line from start to end.
+    def between(
+        cls, start: nn.Module, end: Endpoint, *, bends: int = 0, movable_ends: bool = False
+    ) -> "Linear":
+        """The line from start to end; with `movable_ends` a fit finds a line of good networks.
+
+        Source: for such lines, Wortsman et al., "Learning Neural Network Subspaces" (2021).
 
         >>> Linear.between(nn.Linear(1, 1), nn.Linear(1, 1)).coefficients(0.25).tolist()
         [0.75, 0.25]
         """
         if bends != 0:
             raise InputError(f"a line has no bends, got {bends}")
-        return cls(*_on_the_line(start, end, 0))
+        return cls(*_on_the_line(start, end, 0, movable_ends))
 
 
 def _on_the_line(
-    start: nn.Module, end: Endpoint, inner: int
+    start: nn.Module, end: Endpoint, inner: int, movable_ends: bool
 ) -> tuple[nn.Module, Tensor, tuple[int, ...]]:
     """Network, control points equally spaced from start to end, and the movable ones."""
     if inner < 0:
@@ -189,7 +200,8 @@ def _on_the_line(
     steps = [step / (inner + 1) for step in range(1, inner + 1)]
     between = [torch.lerp(ends[0], ends[1], step) for step in steps]
     points = torch.stack([ends[0], *between, ends[1]])
-    return network, points, tuple(range(1, inner + 1))
+    movable = range(inner + 2) if movable_ends else range(1, inner + 1)
+    return network, points, tuple(movable)
 
 
 def _names_of_shared(network: nn.Module) -> dict[str, str]:

@@ -1,0 +1,75 @@
+"""What the commands `merge` and `ensemble` do."""
+
+import json
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from ..curve.files import load_curve
+from ..evaluate.along import Score, prepared, score
+from ..evaluate.ensemble import Ensemble, ensemble
+from ..evaluate.merge import merge
+from ..report.picture import write_result
+from ..state import load_record, save_state
+from ..symmetry.discover import discover
+from .work import Setting, load_match
+
+
+@dataclass(frozen=True)
+class Mixture:
+    """The options of a merge."""
+
+    t: float
+    repair: bool
+    images: int
+
+
+def merge_states(
+    work: Setting, ends: tuple[Path, Path], match: Path | None, chosen: Mixture, out: Path
+) -> dict[str, Score]:
+    """Write the merged state; test scores of both networks and of the one, by file."""
+    start, end = (work.network_with(path) for path in ends)
+    data = work.train_data.subset(min(chosen.images, len(work.train_data)), work.seed)
+    began = time.perf_counter()
+    symmetry = discover(start, work.example())
+    found = merge(
+        start,
+        end,
+        data,
+        symmetry,
+        None if match is None else load_match(match, symmetry),
+        t=chosen.t,
+        repair=chosen.repair,
+    )
+    record = work.record(
+        began,
+        **asdict(chosen),
+        repaired=found.repaired,
+        start=load_record(ends[0]),
+        end=load_record(ends[1]),
+        match=None if match is None else load_record(match),
+    )
+    save_state(found.network.state_dict(), out, record=json.dumps(record))
+    tests = prepared(work.test_data, 500, work.device)
+    networks = {ends[0]: start, ends[1]: end, out: found.network}
+    return {str(path): score(network, tests) for path, network in networks.items()}
+
+
+def score_ensemble(
+    work: Setting, file: Path, times: Sequence[float], batchnorm_images: int, out: Path | None
+) -> Ensemble:
+    """Score the networks at some t of a curve and their ensemble; write it if a file is named."""
+    curve, made = load_curve(file, work.network)
+    began = time.perf_counter()
+    found = ensemble(
+        curve,
+        work.test_data,
+        times=times,
+        batchnorm_data=work.train_data,
+        batchnorm_images=batchnorm_images,
+    )
+    if out is not None:
+        record = work.record(began, file=str(file), curve=made)
+        write_result({**asdict(found), "record": record}, out, "ensemble")
+    return found
