@@ -177,8 +177,8 @@ def test_parameters_that_need_no_gradient_stay():
 
 
 @pytest.mark.parametrize("rate", [1e6, 1e200])
-def test_training_that_diverges_is_told_with_epoch_and_rate(rate):
-    with pytest.raises(bb.InputError, match=r"diverged in epoch \d at learning rate 1e\+"):
+def test_training_that_diverges_is_told_with_step_and_rate(rate):
+    with pytest.raises(bb.InputError, match=r"diverged at step \d of epoch \d, learning rate 1e\+"):
         bb.train(
             built("mlp"),
             data_for("mlp", 16),
@@ -195,7 +195,7 @@ def test_weights_that_the_last_step_broke_are_told_too():
             network[0].weight[0, 0] - network[0].weight[0, 0].detach()
         ) * 1e308
 
-    with pytest.raises(bb.InputError, match="epoch 1 at learning rate 100"):
+    with pytest.raises(bb.InputError, match="step 1 of epoch 1, learning rate 100"):
         bb.train(
             built("mlp"),
             data_for("mlp", 8),

@@ -29,12 +29,14 @@ if TYPE_CHECKING:
     from .symmetry.groups import Group, Symmetry
     from .symmetry.permutation import identity_permutation, permute, random_permutation
     from .train.adversarial import Attack, adversarial
+    from .train.checkpoint import Checkpoint
     from .train.loop import train
 
 __all__ = [
     "Attack",
     "Bezier",
     "Bound",
+    "Checkpoint",
     "Curve",
     "CurveReport",
     "Ensemble",
@@ -91,6 +93,7 @@ _HOMES = {
         ("identity_permutation", "permute", "random_permutation"), "symmetry.permutation"
     ),
     **dict.fromkeys(("Attack", "adversarial"), "train.adversarial"),
+    "Checkpoint": "train.checkpoint",
     "train": "train.loop",
 }
 

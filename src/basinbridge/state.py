@@ -5,9 +5,11 @@ A *state* is what `module.state_dict()` returns: parameters and buffers by name.
 """
 
 import copy
+import glob
 import json
 import os
 import tempfile
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -22,6 +24,7 @@ from torch import Tensor, nn
 from .errors import InputError
 
 State = dict[str, Tensor]
+_UNFINISHED = ".unfinished"
 
 
 def state_of(network: nn.Module) -> State:
@@ -166,10 +169,16 @@ def save_state(state: Mapping[str, Tensor], path: Path | str, **metadata: str) -
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Write to a temporary file beside `path`, flush it to the disk, and only then rename it."""
+    """Write to a temporary file beside `path`, flush it to the disk, and only then rename it.
+
+    What killed writers of `path` left behind an hour ago or longer is removed.
+    """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+        for left in path.parent.glob(f".{glob.escape(path.name)}.*{_UNFINISHED}"):
+            if time.time() - left.stat().st_mtime > 3600:
+                left.unlink(missing_ok=True)
+        handle, name = tempfile.mkstemp(_UNFINISHED, f".{path.name}.", path.parent)
     except OSError as error:
         raise InputError(f"{path}: cannot be written ({error.strerror or error})") from error
     os.close(handle)
@@ -180,10 +189,20 @@ def replacing(path: Path) -> Iterator[Path]:
             os.fsync(file.fileno())
         temporary.chmod(0o644)
         temporary.replace(path)
+        _flush_folder(path.parent)
     except OSError as error:
         raise InputError(f"{path}: cannot be written ({error.strerror or error})") from error
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _flush_folder(folder: Path) -> None:
+    """Make a renaming in a folder outlast a power cut."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 def load_state(path: Path | str) -> State:
@@ -193,18 +212,27 @@ def load_state(path: Path | str) -> State:
     for a file that is missing, truncated or not a state, or that holds a NaN or an infinity.
     """
     path = Path(path)
-    if not path.is_file():
-        raise InputError(f"{path}: no such file")
     if path.suffix in (".pt", ".pth", ".bin", ".ckpt"):
         state = _load_pickle(path)
     else:
-        try:
-            with safe_open(path, framework="pt") as file:
-                state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        except (SafetensorError, OSError, ValueError) as error:
-            raise InputError(f"{path}: not a readable safetensors file ({error})") from error
+        state, _ = read_tensors(path)
     check_finite(state, str(path))
     return state
+
+
+def read_tensors(path: Path) -> tuple[State, dict[str, str]]:
+    """The tensors of a safetensors file by name, and the metadata of its header.
+
+    Raises `InputError` for a file that is missing or is not whole.
+    """
+    if not path.is_file():
+        raise InputError(f"{path}: no such file")
+    try:
+        with safe_open(path, framework="pt") as file:
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            return tensors, dict(file.metadata() or {})
+    except (SafetensorError, OSError, ValueError) as error:
+        raise InputError(f"{path}: not a readable safetensors file ({error})") from error
 
 
 def load_record(path: Path | str) -> dict[str, Any]:
@@ -225,6 +253,8 @@ def check_finite(state: Mapping[str, Tensor], owner: str) -> None:
 
 
 def _load_pickle(path: Path) -> State:
+    if not path.is_file():
+        raise InputError(f"{path}: no such file")
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:

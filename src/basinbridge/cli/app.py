@@ -1,10 +1,31 @@
 """The application: commands by name, and one clear line for whatever a user got wrong."""
 
+import functools
+import signal
 import sys
+from collections.abc import Callable
 
 import typer
 
+from ..errors import InputError, Stopped
 from . import combine, commands, studies
+
+
+def _stoppable(command: Callable[..., None]) -> Callable[..., None]:
+    """A command that tells in one line that a signal ended it; status 128 and the signal's."""
+
+    @functools.wraps(command)
+    def run(*arguments: object, **options: object) -> None:
+        try:
+            command(*arguments, **options)
+        except KeyboardInterrupt as stop:
+            line = str(stop) if isinstance(stop, Stopped) else "interrupted; nothing was written"
+            print(f"basinbridge: {line}", file=sys.stderr)
+            number = stop.signal if isinstance(stop, Stopped) else signal.SIGINT
+            raise typer.Exit(128 + number) from stop
+
+    return run
+
 
 app = typer.Typer(
     name="basinbridge",
@@ -30,7 +51,7 @@ for command in (
     studies.reproduce,
     studies.status,
 ):
-    app.command()(command)
+    app.command()(_stoppable(command))
 
 
 @app.callback()
@@ -40,14 +61,9 @@ def main() -> None:
 
 def run() -> None:
     """Run the command line; input that cannot be used gives one line and exit status 2."""
-    from ..errors import InputError
-
     try:
         app()
     except InputError as error:
         line = " ".join(str(error).split())
         print(f"basinbridge: {line}", file=sys.stderr)
         sys.exit(2)
-    except KeyboardInterrupt:
-        print("basinbridge: interrupted; no half-written result is left", file=sys.stderr)
-        sys.exit(130)

@@ -40,6 +40,8 @@ def train(
     schedule: options.Schedule = options.ScheduleName.cosine,
     augment: options.Augment = True,
     mixed_precision: options.MixedPrecision = False,
+    checkpoint_seconds: options.CheckpointSeconds = 60.0,
+    retry_lr: options.RetryRate = None,
     seed: options.Seed = 0,
     device: options.Device = "cpu",
     threads: options.Threads = None,
@@ -52,7 +54,15 @@ def train(
     refuse_to_overwrite(out, force)
     work = setting(model, dataset, data_root, device, threads, seed)
     chosen = Training(
-        epochs, learning_rate, batch_size, weight_decay, schedule.value, augment, mixed_precision
+        epochs,
+        learning_rate,
+        batch_size,
+        weight_decay,
+        schedule.value,
+        augment,
+        mixed_precision,
+        checkpoint_seconds,
+        retry_lr,
     )
     with Bars() as bars:
         score = train_endpoint(work, chosen, out, watch=bars)
@@ -137,6 +147,8 @@ def connect(
     schedule: options.Schedule = options.ScheduleName.cosine,
     augment: options.Augment = True,
     mixed_precision: options.MixedPrecision = False,
+    checkpoint_seconds: options.CheckpointSeconds = 60.0,
+    retry_lr: options.RetryRate = None,
     seed: options.Seed = 0,
     device: options.Device = "cpu",
     threads: options.Threads = None,
@@ -150,7 +162,15 @@ def connect(
     refuse_to_overwrite(out, force)
     work = setting(model, dataset, data_root, device, threads, seed)
     chosen = Training(
-        epochs, learning_rate, batch_size, weight_decay, schedule.value, augment, mixed_precision
+        epochs,
+        learning_rate,
+        batch_size,
+        weight_decay,
+        schedule.value,
+        augment,
+        mixed_precision,
+        checkpoint_seconds,
+        retry_lr,
     )
     shape = Shape(curve.value, bends, movable_ends, autoneb_cycles)
     with Bars() as bars:
@@ -185,6 +205,8 @@ def pam(
     schedule: options.Schedule = options.ScheduleName.cosine,
     augment: options.Augment = True,
     mixed_precision: options.MixedPrecision = False,
+    checkpoint_seconds: options.CheckpointSeconds = 60.0,
+    retry_lr: options.RetryRate = None,
     seed: options.Seed = 0,
     device: options.Device = "cpu",
     threads: options.Threads = None,
@@ -199,7 +221,15 @@ def pam(
     refuse_to_overwrite(match_out, force)
     work = setting(model, dataset, data_root, device, threads, seed)
     chosen = Training(
-        epochs, learning_rate, batch_size, weight_decay, schedule.value, augment, mixed_precision
+        epochs,
+        learning_rate,
+        batch_size,
+        weight_decay,
+        schedule.value,
+        augment,
+        mixed_precision,
+        checkpoint_seconds,
+        retry_lr,
     )
     turns = Turns(begin, method, outer, permutation_epochs)
     with Bars() as bars:

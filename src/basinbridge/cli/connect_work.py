@@ -47,7 +47,8 @@ def fit_curve(
     """Fit a curve between two states, the second renumbered by a match; write and return it."""
     start, end = (work.network_with(path) for path in ends)
     curve = shape.between(start, renumbered(work, start, end, match))
-    settings = chosen.settings(work, watch, "fitting the curve")
+    kept = chosen.checkpoint(out)
+    settings = chosen.settings(work, watch, "fitting the curve", kept)
     began = time.perf_counter()
     if shape.autoneb_cycles is None:
         curve = fit(curve, work.train_data, **settings)
@@ -65,4 +66,5 @@ def fit_curve(
         match=None if match is None else load_record(match),
     )
     save_curve(curve, out, record)
+    kept.remove()
     return curve

@@ -44,6 +44,17 @@ Augment = Annotated[bool, typer.Option(help="The paper's augmentation for the da
 MixedPrecision = Annotated[
     bool, typer.Option("--mixed-precision", help="Forward passes in bfloat16.")
 ]
+CheckpointSeconds = Annotated[
+    float,
+    typer.Option(min=0, help="How often to save what is unfinished, at most 1 % of the time."),
+]
+RetryRate = Annotated[
+    float | None,
+    typer.Option(
+        "--retry-lr",
+        help="Go on from the last good state of a training that diverged, at this rate.",
+    ),
+]
 BatchnormImages = Annotated[
     int, typer.Option(min=1, help="Training images that give each point's batch-norm statistics.")
 ]

@@ -40,6 +40,7 @@ def fit_in_turns(
     """
     start, end = (work.network_with(path) for path in ends)
     symmetry = discover(start, work.example())
+    kept = chosen.checkpoint(out)
     began = time.perf_counter()
     found = pam(
         start,
@@ -50,7 +51,7 @@ def fit_in_turns(
         method=turns.method,
         outer=turns.outer,
         permutation_epochs=turns.permutation_epochs,
-        **chosen.settings(work, watch, "learning permutation and curve"),
+        **chosen.settings(work, watch, "learning permutation and curve", kept),
     )
     made: dict[str, Any] = work.record(
         began, **asdict(chosen), pam=asdict(turns), objective=list(found.history)
@@ -60,4 +61,5 @@ def fit_in_turns(
     save_curve(found.curve, out, {**made, **more, **records})
     if match_out is not None:
         save_state(found.permutation, match_out, kind="permutation", record=json.dumps(made))
+    kept.remove()
     return found.history

@@ -30,6 +30,7 @@ from ..state import check_states, load_state, replacing, save_state
 from ..symmetry.discover import discover
 from ..symmetry.groups import Symmetry
 from ..symmetry.permutation import Permutation, permute, tensor_indices
+from ..train.checkpoint import Checkpoint
 from ..train.loop import Settings, train
 from ..train.objective import logits_of
 
@@ -81,12 +82,26 @@ class Training:
     schedule: str
     augment: bool
     mixed_precision: bool
+    checkpoint_seconds: float
+    retry_lr: float | None
 
-    def settings(self, work: Setting, watch: Watch, stage: str) -> Settings:
+    def checkpoint(self, out: Path) -> Checkpoint:
+        """Where the unfinished work on a result is kept: beside it."""
+        kept = Checkpoint(
+            out.with_name(f"{out.name}.checkpoint"),
+            self.checkpoint_seconds,
+            other_rate=self.retry_lr is not None,
+        )
+        if self.retry_lr is not None and not kept.files():
+            raise InputError(f"{kept.path}: no such file, so there is nothing for --retry-lr")
+        return kept
+
+    def settings(self, work: Setting, watch: Watch, stage: str, checkpoint: Checkpoint) -> Settings:
         """As keyword arguments of `train` and `fit`."""
         return {
+            "checkpoint": checkpoint,
             "epochs": self.epochs,
-            "learning_rate": self.learning_rate,
+            "learning_rate": self.learning_rate if self.retry_lr is None else self.retry_lr,
             "batch_size": self.batch_size,
             "weight_decay": self.weight_decay,
             "schedule": SCHEDULES[self.schedule],
@@ -154,10 +169,12 @@ def refuse_to_overwrite(path: Path | None, force: bool) -> None:
 def train_endpoint(work: Setting, chosen: Training, out: Path, *, watch: Watch) -> Score:
     """Train the network, write its state, and score it on the test data."""
     stage = f"training {work.model.rpartition(':')[2]}"
+    kept = chosen.checkpoint(out)
     began = time.perf_counter()
-    trained = train(work.network, work.train_data, **chosen.settings(work, watch, stage))
+    trained = train(work.network, work.train_data, **chosen.settings(work, watch, stage, kept))
     record = work.record(began, **asdict(chosen))
     save_state(trained.state_dict(), out, record=json.dumps(record))
+    kept.remove()
     return score(trained, prepared(work.test_data, 500, work.device))
 
 

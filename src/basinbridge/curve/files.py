@@ -6,11 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
 from torch import nn
 
 from ..errors import InputError
-from ..state import check_finite, check_states, save_state
+from ..state import check_finite, check_states, read_tensors, save_state
 from .paths import Bezier, Curve, Linear, PolyChain
 
 KINDS: dict[str, type[Curve]] = {kind.name: kind for kind in (Bezier, PolyChain, Linear)}
@@ -42,23 +41,16 @@ def load_curve(path: Path | str, network: nn.Module) -> tuple[Curve, dict[str, A
     Raises `InputError` if the file is not a curve or one of another architecture.
     """
     path = Path(path)
-    if not path.is_file():
-        raise InputError(f"{path}: no such file")
-    try:
-        with safe_open(path, framework="pt") as file:
-            metadata = file.metadata() or {}
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except (SafetensorError, OSError, ValueError) as error:
-        raise InputError(f"{path}: not a readable safetensors file ({error})") from error
+    tensors, metadata = read_tensors(path)
     if metadata.get("kind") not in KINDS or "movable" not in metadata:
         raise InputError(f"{path}: not a curve; make one with `basinbridge connect`")
     check_finite(tensors, str(path))
     states: dict[int, dict[str, torch.Tensor]] = {}
     for name, tensor in tensors.items():
-        place, _, inner = name.partition("/")
-        if not place.isdigit():
+        number, _, inner = name.partition("/")
+        if not number.isdecimal():
             raise InputError(f"{path}: tensor {name!r} belongs to no control point")
-        states.setdefault(int(place), {})[inner] = tensor
+        states.setdefault(int(number), {})[inner] = tensor
     if sorted(states) != list(range(len(states))) or len(states) < 2:
         raise InputError(f"{path}: control points are missing")
     try:

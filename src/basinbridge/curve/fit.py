@@ -48,7 +48,16 @@ def fit(
             walker.gradient.add_(walker.movable_points - begun, alpha=1 / proximal)
         return loss
 
-    descend(walker.movable_points, walker.gradient, step, data, recipe)
+    descend(
+        walker.movable_points,
+        walker.gradient,
+        step,
+        data,
+        recipe,
+        carried={"network": walker.network, "t": generator},
+        fixed={**walker.fixed(), "proximal": proximal},
+        where=walker.where,
+    )
     return curve.with_points(walker.all_points())
 
 
@@ -72,6 +81,7 @@ class Walker:
         self.moving = slice(first, last)
         self.movable_points = self.points[self.moving]
         self.gradient = torch.zeros_like(self.movable_points)
+        self.t = 0.0
 
     @classmethod
     def on(cls, curve: Curve) -> "Walker":
@@ -80,12 +90,21 @@ class Walker:
 
     def step(self, t: float, batch: Batch, recipe: Recipe) -> Tensor:
         """Go to r(t) and compute the loss of a batch and the control points' gradients."""
+        self.t = t
         weights = self.curve.coefficients(t).to(self.points)
         torch.mv(self.points.T, weights, out=self.weights)
         loss = loss_and_gradient(self.network, batch, recipe, self.network_gradient)
         add_decay(self.network, self.weights, recipe.weight_decay, self.network_gradient)
         torch.outer(weights[self.moving], self.network_gradient, out=self.gradient)
         return loss
+
+    def where(self) -> str:
+        """The t of the last step, for messages."""
+        return f" at t = {self.t:.4f}"
+
+    def fixed(self) -> dict[str, object]:
+        """What must be the same where a descent along the curve goes on from a checkpoint."""
+        return {"curve": self.curve.name, "points": self.curve.points}
 
     def all_points(self) -> Tensor:
         """The control points as they are now, buffers included."""

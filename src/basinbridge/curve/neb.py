@@ -69,7 +69,8 @@ def fit_chain(
     shares = torch.full((len(chain.points) - 1,), 1 / (len(chain.points) - 1)).double()
     for cycle in range(cycles):
         told = _counted(recipe.progress, cycle * recipe.epochs, cycles * recipe.epochs)
-        here = replace(recipe, seed=recipe.seed + cycle, progress=told)
+        kept = recipe.checkpoint and recipe.checkpoint.part(f"cycle-{cycle + 1}")
+        here = replace(recipe, seed=recipe.seed + cycle, progress=told, checkpoint=kept)
         chain = _relaxed(chain, shares, data, here, spring, judge)
         if cycle < cycles - 1:
             chain, shares = _grown(chain, shares, judge, rise, looks)
@@ -115,7 +116,17 @@ def _relaxed(
         def after() -> None:
             walker.movable_points.copy_(spread(walker.points, shares)[1:-1])
 
-    descend(walker.movable_points, gradients, step, data, recipe, after)
+    descend(
+        walker.movable_points,
+        gradients,
+        step,
+        data,
+        recipe,
+        after,
+        carried={"network": walker.network},
+        fixed={**walker.fixed(), "shares": shares, "spring": spring},
+        where=walker.where,
+    )
     return chain.with_points(walker.all_points())
 
 

@@ -82,7 +82,8 @@ def pam(
     the paper), in later ones they stay where they are. Groups that cannot be relaxed (attention
     heads, convolution groups) keep the order of `start`.
 
-    `progress` counts the epochs of all half steps together. Source: Appendix E, Tatro et al. 2020.
+    `progress` counts the epochs of all half steps together; each has a `checkpoint` of its own.
+    Source: Appendix E, Tatro et al. 2020.
 
     >>> import torch
     >>> import basinbridge as bb
@@ -118,6 +119,7 @@ def pam(
             epochs=permutation_epochs,
             learning_rate=recipe.learning_rate / 2,
             progress=_counted(recipe.progress, turn * both, outer * both),
+            checkpoint=recipe.checkpoint and recipe.checkpoint.part(f"permutation-{turn + 1}"),
         )
         now = None if turn == 0 else curve
         permutation = problem.permuted(permutation, now, method, samples, step, judge)
@@ -127,6 +129,7 @@ def pam(
         settings["progress"] = _counted(
             recipe.progress, turn * both + permutation_epochs, outer * both
         )
+        settings["checkpoint"] = recipe.checkpoint and recipe.checkpoint.part(f"curve-{turn + 1}")
         fitted = fit(curve, data, proximal=nu_curve, **settings)
         reached = judge.objective(fitted)
         if reached + _apart(curve, fitted) / (2 * nu_curve) <= history[-1]:

@@ -12,10 +12,11 @@ import torch
 from torch import Tensor
 
 from ..align.assignment import assign
-from ..data.batches import Batch, Data, training_batches
+from ..data.batches import Batch, Data, global_seed, training_batches
 from ..state import Layout
 from ..symmetry.permutation import Permutation, permute
 from ..symmetry.relaxed import Relaxation
+from ..train.checkpoint import Carried, Keeper, Position
 from ..train.loop import Recipe, descend
 from .birkhoff import decompose, draw, nearest_permutation, permutation_matrix, project
 from .fit import Walker
@@ -113,7 +114,18 @@ def relaxed_permutation(
         torch.add(found, end.vector - begun, alpha=1 / nu, out=gradient)
         return loss
 
-    descend(end.vector, gradient, step, data, recipe, after=end.project)
+    corrections = {f"corrections/{place}": one for place, one in enumerate(end.corrections)}
+    descend(
+        end.vector,
+        gradient,
+        step,
+        data,
+        recipe,
+        after=end.project,
+        carried={"network": walker.network, "t": generator, **corrections},
+        fixed={**walker.fixed(), "nu": nu},
+        where=walker.where,
+    )
     end.project(tolerance=1e-6)
     return {name: matrix.detach() for name, matrix in end.matrices(end.vector).items()}
 
@@ -193,23 +205,56 @@ def conditional_gradient(
     is the last. A pass costs what an epoch of curve training does. Source: the conditional gradient
     of Frank and Wolfe (1956), without its inner points.
     """
-    current, lowest = start, score(start)
     generator = torch.Generator().manual_seed(recipe.seed + 1)
     shuffles = torch.Generator().manual_seed(recipe.seed)
-    for turn in range(recipe.epochs):
-        end, curve = curve_of(current)
-        slope, loss = _slope(end, curve, data, recipe, generator, shuffles)
-        pull = {name: permutation_matrix(start[name]) / nu for name in slope}
-        steps = linearised_steps(slope, current, pull)
-        best, found = best_of(steps, score)
-        if not found < lowest:
-            best, found = _group_by_group(steps[:2], current, lowest, score)
-        if recipe.progress is not None:
-            recipe.progress(turn + 1, recipe.epochs, loss)
-        if not found < lowest:
-            break
-        current, lowest = best, found
+    current = {name: order.clone() for name, order in start.items()}
+    lowest = torch.tensor(score(start), dtype=torch.float64)
+    first = curve_of(start)[1]
+    position = Position(None)
+    carried: dict[str, Carried] = {**current, "lowest": lowest, "t": generator}
+    compared = {**vars(recipe), "points": first.points, "nu": nu}
+    with (
+        global_seed(recipe.seed, first.points.device),
+        Keeper(recipe.checkpoint, position, carried, shuffles, data, compared) as keeper,
+    ):
+        while position.epoch < recipe.epochs:
+            end, curve = curve_of(current)
+            batches = training_batches(
+                data,
+                recipe.batch_size,
+                generator=shuffles,
+                device=curve.points.device,
+                augmentation=recipe.augmentation,
+            )
+            slope, loss = _slope(end, curve, keeper.unseen(batches), recipe, generator)
+            position.epoch += 1
+            best, found = _step_down(slope, start, current, float(lowest), score, nu)
+            if recipe.progress is not None:
+                recipe.progress(position.epoch, recipe.epochs, loss)
+            if not found < lowest:
+                position.epoch = recipe.epochs
+            for name, order in best.items():
+                current[name].copy_(order)
+            lowest.fill_(found)
+            keeper.ended()
     return current
+
+
+def _step_down(
+    slope: Mapping[str, Tensor],
+    start: Permutation,
+    current: Permutation,
+    lowest: float,
+    score: Score,
+    nu: float,
+) -> tuple[Permutation, float]:
+    """The best permutation that a gradient leads to, the current one if there is none better."""
+    pull = {name: permutation_matrix(start[name]) / nu for name in slope}
+    steps = linearised_steps(slope, current, pull)
+    best, found = best_of(steps, score)
+    if found < lowest:
+        return best, found
+    return _group_by_group(steps[:2], current, lowest, score)
 
 
 def _group_by_group(
@@ -228,22 +273,15 @@ def _group_by_group(
 def _slope(
     end: RelaxedEnd,
     curve: Curve,
-    data: Data,
+    batches: Iterator[Batch],
     recipe: Recipe,
     generator: torch.Generator,
-    shuffles: torch.Generator,
 ) -> tuple[dict[str, Tensor], float]:
     """The gradient by each group's matrix, the mean over one pass, and the mean loss in nats."""
     walker = walker_with_free_end(curve)
     total = torch.zeros_like(walker.gradient[0])
     losses = []
-    for batch in training_batches(
-        data,
-        recipe.batch_size,
-        generator=shuffles,
-        device=total.device,
-        augmentation=recipe.augmentation,
-    ):
+    for batch in batches:
         t = float(torch.rand((), generator=generator, dtype=torch.float64))
         losses.append(walker.step(t, batch, recipe))
         total += walker.gradient[0]

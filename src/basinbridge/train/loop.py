@@ -2,7 +2,7 @@
 
 import copy
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TypedDict, Unpack
 
@@ -19,6 +19,7 @@ from ..data.batches import (
 )
 from ..errors import InputError
 from ..state import Layout, bind
+from .checkpoint import Carried, Checkpoint, Keeper, Position
 from .objective import Objective, standard
 
 Schedule = Callable[[float, int], float]
@@ -55,6 +56,8 @@ class Recipe:
     which the gradient is taken. `augmentation` changes whole batches of images in [0, 1].
     `mixed_precision` runs forward passes in bfloat16 where that is safe; weights stay float32.
     `progress(epoch, epochs, loss)` is called after every epoch with its mean loss in nats.
+    `checkpoint` names the file that training goes on from and that keeps its state; the epochs
+    before are told to `progress` once more.
     """
 
     epochs: int = 20
@@ -68,6 +71,7 @@ class Recipe:
     augmentation: Augmentation | None = None
     mixed_precision: bool = False
     progress: Progress | None = None
+    checkpoint: Checkpoint | None = None
 
     def __post_init__(self) -> None:
         if self.epochs < 0 or self.batch_size < 1 or not self.learning_rate > 0:
@@ -91,13 +95,14 @@ class Settings(TypedDict, total=False):
     augmentation: Augmentation | None
     mixed_precision: bool
     progress: Progress | None
+    checkpoint: Checkpoint | None
 
 
 def train(network: nn.Module, data: Data, **settings: Unpack[Settings]) -> nn.Module:
     """A trained copy of a network; `settings` are the fields of a `Recipe`.
 
-    Two runs from one seed give the same bits on a CPU. Raises `InputError` if the loss is no
-    longer finite.
+    Two runs from one seed give the same bits on a CPU, also if one was killed and went on from its
+    `checkpoint`. Raises `InputError` if the loss is no longer finite.
 
     >>> net = nn.Linear(2, 2)
     >>> inputs = torch.randn(64, 2)
@@ -117,7 +122,7 @@ def train(network: nn.Module, data: Data, **settings: Unpack[Settings]) -> nn.Mo
         add_decay(twin, weights, recipe.weight_decay, gradient)
         return loss
 
-    descend(weights, gradient, step, data, recipe)
+    descend(weights, gradient, step, data, recipe, carried={"network": twin})
     return freed(twin)
 
 
@@ -158,14 +163,68 @@ def descend(
     data: Data,
     recipe: Recipe,
     after: Callable[[], None] | None = None,
+    *,
+    carried: Mapping[str, Carried] | None = None,
+    fixed: Mapping[str, object] | None = None,
+    where: Callable[[], str] = lambda: "",
 ) -> list[float]:
     """Minimise: `step` writes the gradient of a batch, the optimiser changes `weights` in place.
 
     `after` is called behind every change, to bring the weights back to where they must lie.
-    Returns the mean loss of every epoch, in nats. Raises `InputError` naming the epoch and the
-    learning rate if a loss or a weight is no longer finite.
+    For checkpoints, `carried` names the tensors, generators and networks that `step` changes, and
+    `fixed` what else must be as it was for a descent to go on. Global random choices, such as
+    dropout's, follow from the recipe's seed.
+
+    Returns the mean loss of every epoch, in nats. Raises `InputError` naming the step, what `where`
+    says of it, and the learning rate if a loss, a gradient or a weight is no longer finite.
     """
     generator = torch.Generator().manual_seed(recipe.seed)
+    optimizer, momentum = _optimizer(weights, gradient, recipe)
+    total = torch.zeros((), device=weights.device)
+    position = Position(count_batches(data, recipe.batch_size, training=True))
+    changed = {"weights": weights, "momentum": momentum, "total": total, **(carried or {})}
+    compared = {**vars(recipe), **(fixed or {})}
+    rate = recipe.learning_rate
+    # Elsewhere than on a CPU every look at a number holds up the device.
+    look_every = 1 if weights.device.type == "cpu" else 50
+    with (
+        global_seed(recipe.seed, weights.device),
+        Keeper(recipe.checkpoint, position, changed, generator, data, compared) as keeper,
+    ):
+        for epoch, loss_before in enumerate(position.history):
+            _tell(recipe, epoch + 1, loss_before)
+        while position.epoch < recipe.epochs:
+            batches = training_batches(
+                data,
+                recipe.batch_size,
+                generator=generator,
+                device=weights.device,
+                augmentation=recipe.augmentation,
+            )
+            for batch in keeper.unseen(batches):
+                rate = recipe.learning_rate * recipe.schedule(position.epochs, recipe.epochs)
+                optimizer.param_groups[0]["lr"] = rate
+                loss = step(batch)
+                position.step += 1
+                if position.step % look_every == 0 and not (_finite(loss) and _finite(gradient)):
+                    raise _diverged(position, rate, loss, where(), recipe)
+                total += loss
+                optimizer.step()
+                if after is not None:
+                    after()
+                keeper.stepped()
+            if not (_finite(total) and _finite(weights)):
+                raise _diverged(position, rate, total, where(), recipe)
+            position.end_epoch(total)
+            _tell(recipe, position.epoch, position.history[-1])
+        keeper.ended()
+    return position.history
+
+
+def _optimizer(
+    weights: Tensor, gradient: Tensor, recipe: Recipe
+) -> tuple[torch.optim.Optimizer, Tensor]:
+    """Stochastic gradient descent on `weights`, and its momentum, which it changes in place."""
     variable = nn.Parameter(weights, requires_grad=True)
     variable.grad = gradient
     optimizer = torch.optim.SGD(
@@ -175,35 +234,28 @@ def descend(
         nesterov=recipe.momentum > 0,
         fused=True,
     )
-    history = []
-    expected = count_batches(data, recipe.batch_size, training=True)
-    # Dropout and random starts of attacks draw from the global generators.
-    with global_seed(recipe.seed, weights.device):
-        for epoch in range(recipe.epochs):
-            total, count = torch.zeros((), device=weights.device), 0
-            batches = training_batches(
-                data,
-                recipe.batch_size,
-                generator=generator,
-                device=weights.device,
-                augmentation=recipe.augmentation,
-            )
-            for batch in batches:
-                done = count / expected if expected else 0.0
-                rate = recipe.learning_rate * recipe.schedule(epoch + done, recipe.epochs)
-                optimizer.param_groups[0]["lr"] = rate
-                total += step(batch)
-                optimizer.step()
-                if after is not None:
-                    after()
-                count += 1
-            expected = count
-            history.append(float(total) / max(count, 1))
-            if not (math.isfinite(history[-1]) and bool(torch.isfinite(weights).all())):
-                raise InputError(
-                    f"training diverged in epoch {epoch + 1} at learning rate "
-                    f"{recipe.learning_rate:.3g}: the loss is {history[-1]}; try a smaller rate"
-                )
-            if recipe.progress is not None:
-                recipe.progress(epoch + 1, recipe.epochs, history[-1])
-    return history
+    momentum = torch.zeros_like(weights)
+    if recipe.momentum:
+        optimizer.state[variable]["momentum_buffer"] = momentum
+    return optimizer, momentum
+
+
+def _tell(recipe: Recipe, epoch: int, loss: float) -> None:
+    if recipe.progress is not None:
+        recipe.progress(epoch, recipe.epochs, loss)
+
+
+def _finite(tensor: Tensor) -> bool:
+    """Whether all numbers are; their sum tells it several times faster than a look at each."""
+    return math.isfinite(tensor.sum())
+
+
+def _diverged(
+    position: Position, rate: float, loss: Tensor, where: str, recipe: Recipe
+) -> InputError:
+    kept = f"; the last good state is in {recipe.checkpoint.path}" if recipe.checkpoint else ""
+    return InputError(
+        f"training diverged at step {position.step} of epoch {position.epoch + 1}{where}, learning "
+        f"rate {rate:.3g}: not all numbers are finite (loss {float(loss):.3g}); "
+        f"try a smaller rate{kept}"
+    )
