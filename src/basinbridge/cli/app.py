@@ -47,7 +47,7 @@ for command in (
     commands.subset_study,
     combine.merge,
     combine.ensemble,
-    commands.report,
+    studies.report,
     studies.reproduce,
     studies.status,
 ):

@@ -362,17 +362,3 @@ def subset_study(
     with Bars() as bars:
         found = study_subsets(work, (start, end), chosen, method, activations, out, watch=bars)
     print(found)
-
-
-def report(
-    folder: Annotated[Path, typer.Argument(help="A folder that holds report.json.")],
-) -> None:
-    """Draw table and picture again from a report.json, computing nothing."""
-    from ..report.figures import draw_paths
-    from ..report.load import read_report
-    from ..report.tables import print_table
-
-    found = read_report(folder)
-    print_table(found)
-    where = folder if folder.is_dir() else folder.parent
-    draw_paths(found, where / "curve.png")

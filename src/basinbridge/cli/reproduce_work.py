@@ -64,10 +64,11 @@ def plans_for(
 
 
 def _smoke_cases(exhibit: Exhibit, data_root: Path | None) -> tuple[Case, ...]:
-    """The smallest network on the data sets that are there; the stand-in if there is none."""
-    return tuple(
+    """The smallest network on the first data set that is there; the stand-in if there is none."""
+    found = [
         case for case in chosen_cases(exhibit, "tinyten/*") if is_local(case.dataset, data_root)
-    ) or (STAND_IN,)
+    ]
+    return tuple(found[:1]) or (STAND_IN,)
 
 
 def chosen_schedule(name: str, mixed_precision: bool) -> Schedule:
@@ -193,3 +194,20 @@ def show_status(folder: Path, everything: bool) -> None:
         if everything or state == "running":
             line = f"{state:>8}  {plan['stages'][name]['label']}"
             console.print(line, overflow="ellipsis", no_wrap=True, markup=False)
+
+
+def write_report_of(folder: Path, pictures: bool) -> None:
+    """Print a run's tables, write its page and, if asked for, its pictures."""
+    from ..report.comparison import print_comparison
+    from ..report.html import write_html
+    from ..report.pictures import write_pictures
+    from ..report.run import read_run
+
+    run = read_run(folder)
+    print_comparison(run)
+    page = folder / "report.html"
+    write_html(run, page)
+    print(f"wrote {page}")
+    if pictures:
+        files = write_pictures(run, folder / "pictures")
+        print(f"wrote {len(files)} files in {folder / 'pictures'}")

@@ -66,3 +66,28 @@ def status(
     from .reproduce_work import show_status
 
     show_status(run, everything)
+
+
+def report(
+    folder: Annotated[
+        Path, typer.Argument(help="A run, or a folder (or file) with a report.json.")
+    ],
+    pictures: Annotated[
+        bool, typer.Option(help="Of a run, also every picture as PNG and PDF, for a paper.")
+    ] = True,
+) -> None:
+    """Show saved results again, computing nothing: tables, pictures, and a run's report.html."""
+    from ..experiments.plan import PLAN
+    from ..report.figures import draw_paths
+    from ..report.load import read_report
+    from ..report.tables import print_table
+
+    if (folder / PLAN).is_file():
+        from .reproduce_work import write_report_of
+
+        write_report_of(folder, pictures)
+        return
+    found = read_report(folder)
+    print_table(found)
+    where = folder if folder.is_dir() else folder.parent
+    draw_paths(found, where / "curve.png")

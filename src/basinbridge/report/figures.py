@@ -1,5 +1,7 @@
 """The picture of a report: accuracy and loss along all paths."""
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -38,17 +40,54 @@ def draw_paths(report: dict[str, Any], path: Path) -> None:
     save_picture(paths_figure(report), path)
 
 
+@dataclass(frozen=True)
+class Drawn:
+    """A path to draw: `accuracy` in % and `loss` in nats, one row for each pair, over `t`."""
+
+    label: str
+    colour: str
+    dashes: Any
+    t: Sequence[float]
+    accuracy: Values
+    loss: Values
+
+
 def paths_figure(report: dict[str, Any]) -> "Figure":
     """Build the figure of `draw_paths`; it belongs to no window and to no global state."""
+    drawn = []
+    for path in present_paths(report):
+        kind, alignment = path.split("_")
+        drawn.append(
+            Drawn(
+                f"{kind}, {alignment}",
+                HUES[alignment],
+                _DASHES[kind],
+                all_pairs(report)[0][path]["t"],
+                _per_pair(report, path, "accuracy", 100.0),
+                _per_pair(report, path, "loss", 1.0),
+            )
+        )
+    endpoints = [_endpoints(report, "accuracy", 100.0), _endpoints(report, "loss", 1.0)]
+    return curves_figure(drawn, endpoints, _title_lines(report))
+
+
+def curves_figure(
+    drawn: Sequence[Drawn], endpoints: Sequence[Values], title: Sequence[str]
+) -> "Figure":
+    """Accuracy and loss along paths, side by side.
+
+    `endpoints` are accuracies in %, and losses in nats, of start and end, a row for each pair.
+    """
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(10, 4.9), layout="constrained")
     accuracy_axes, loss_axes = figure.subplots(1, 2, gridspec_kw={"wspace": 0.06})
-    _draw_lines(accuracy_axes, report, "accuracy", 100.0)
-    _draw_lines(loss_axes, report, "loss", 1.0)
-    _scale_accuracy(accuracy_axes, _all_values(report, "accuracy", 100.0))
-    _scale_loss(loss_axes, _all_values(report, "loss", 1.0))
-    for axes in (accuracy_axes, loss_axes):
+    for axes, values, ends, scale in (
+        (accuracy_axes, [one.accuracy for one in drawn], endpoints[0], _scale_accuracy),
+        (loss_axes, [one.loss for one in drawn], endpoints[1], _scale_loss),
+    ):
+        _draw_lines(axes, drawn, values, ends)
+        scale(axes, numpy.concatenate([part.ravel() for part in (*values, ends)]))
         axes.set_xlim(-0.03, 1.03)
         axes.set_xlabel("t, from start (0) to end (1)", fontsize=FONT_SIZE)
         axes.tick_params(labelsize=FONT_SIZE - 1)
@@ -59,37 +98,34 @@ def paths_figure(report: dict[str, Any]) -> "Figure":
         handles,
         labels,
         loc="outside lower center",
-        ncols=len(labels),
+        ncols=min(len(labels), 5),
         frameon=False,
         fontsize=FONT_SIZE,
         handlelength=3,
     )
-    figure.suptitle("\n".join(_title_lines(report)), fontsize=FONT_SIZE + 1, parse_math=False)
+    lines = [_shorten(line) for line in title if line]
+    figure.suptitle("\n".join(lines), fontsize=FONT_SIZE + 1, parse_math=False)
     return figure
 
 
-def _draw_lines(axes: "Axes", report: dict[str, Any], quantity: str, scale: float) -> None:
-    pairs = all_pairs(report)
-    for path in present_paths(report):
-        kind, alignment = path.split("_")
-        times = pairs[0][path]["t"]
-        values = _per_pair(report, path, quantity, scale)
+def _draw_lines(
+    axes: "Axes", drawn: Sequence[Drawn], values: Sequence[Values], endpoints: Values
+) -> None:
+    for one, rows in zip(drawn, values, strict=True):
         axes.plot(
-            times,
-            values.mean(axis=0),
-            color=HUES[alignment],
-            linestyle=_DASHES[kind],
+            one.t,
+            rows.mean(axis=0),
+            color=one.colour,
+            linestyle=one.dashes,
             linewidth=1.8,
-            label=f"{kind}, {alignment}",
+            label=one.label,
         )
-        if len(pairs) > 1:
-            lowest, highest = values.min(axis=0), values.max(axis=0)
-            axes.fill_between(
-                times, lowest, highest, color=HUES[alignment], alpha=0.12, linewidth=0
-            )
+        if len(rows) > 1:
+            lowest, highest = rows.min(axis=0), rows.max(axis=0)
+            axes.fill_between(one.t, lowest, highest, color=one.colour, alpha=0.12, linewidth=0)
     axes.plot(
         [0, 1],
-        _endpoints(report, quantity, scale).mean(axis=0),
+        endpoints.mean(axis=0),
         linestyle="none",
         marker="o",
         markersize=6,
@@ -171,19 +207,12 @@ def _endpoints(report: dict[str, Any], quantity: str, scale: float) -> Values:
     )
 
 
-def _all_values(report: dict[str, Any], quantity: str, scale: float) -> Values:
-    drawn = [_per_pair(report, path, quantity, scale) for path in present_paths(report)]
-    return numpy.concatenate(
-        [values.ravel() for values in [*drawn, _endpoints(report, quantity, scale)]]
-    )
-
-
 def _title_lines(report: dict[str, Any]) -> list[str]:
     pairs = len(all_pairs(report))
     lines = [describe_subject(report), describe_training(report)]
     if pairs > 1:
         lines.append(f"mean over {pairs} pairs, band from the lowest to the highest")
-    return [_shorten(line) for line in lines if line]
+    return lines
 
 
 def _shorten(line: str, longest: int = 110) -> str:

@@ -137,7 +137,7 @@ def _draw_networks(axes: "Axes", result: dict[str, Any]) -> None:
         )
     spare = iter(_OTHER_HUES)
     for name, path in result["paths"].items():
-        hue = next((HUES[word] for word in ("unaligned", "aligned") if word in name), None)
+        hue = next((HUES[word] for word in ("unaligned", "aligned") if word in name.lower()), None)
         off = result["distances"][name]
         extent = max(result["x"][-1] - result["x"][0], result["y"][-1] - result["y"][0])
         where = "" if off < 1e-3 * extent else " (projected)"
