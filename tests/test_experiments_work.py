@@ -10,6 +10,7 @@ from small_runs import SHORTEST, small_plans, small_run
 import basinbridge as bb
 from basinbridge.curve.files import load_curve
 from basinbridge.data.datasets import load
+from basinbridge.errors import Stopped
 from basinbridge.experiments.run import run
 from basinbridge.experiments.store import Store
 from basinbridge.experiments.work import Workplace, mean_square
@@ -103,6 +104,31 @@ def test_pam_starts_where_it_is_told_and_notes_both_histories(made):
         assert record["aligned"] is aligned
         assert (len(record["history"]), len(record["permutation_history"])) == (1, 1)
         assert record["objective"] == sorted(record["objective"], reverse=True)
+
+
+def test_a_training_that_is_stopped_goes_on_to_the_same_bits(made, tmp_path):
+    """Stopped in the first network's second epoch, as a signal would do it behind a step."""
+    _, parts = made
+    (plan,) = small_plans("table2")
+    store, seen = Store(tmp_path), []
+
+    def stop_at_the_second_epoch(label, epoch, epochs):
+        seen.append(label)
+        if "train the network" in label and epoch == 1:
+            raise Stopped("stopped by a signal", 15)
+
+    with pytest.raises(Stopped):
+        run(plan.stages, store, Workplace(store, watch=stop_at_the_second_epoch).carry_out)
+    start = parts["endpoints"]["start"]
+    assert (tmp_path / "checkpoints" / start.name).is_file()
+    assert not store.has(start)
+    assert not run(plan.stages, store, Workplace(store).carry_out).failed
+    before, after = (load_state(one.path(start)) for one in (made[0], store))
+    assert all(torch.equal(before[name], after[name]) for name in before)
+    record = load_record(store.path(start))
+    assert record["resumed"] is True
+    assert record["history"] == load_record(made[0].path(start))["history"]
+    assert list((tmp_path / "checkpoints").iterdir()) == []
 
 
 def test_techniques_of_alignment_give_different_curves(made):

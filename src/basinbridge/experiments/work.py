@@ -27,6 +27,7 @@ from ..state import load_state, replacing, save_state, with_state
 from ..symmetry.discover import discover
 from ..symmetry.groups import Symmetry
 from ..symmetry.permutation import permute
+from ..train.checkpoint import Checkpoint
 from ..train.loop import Settings, cosine, halving, train
 from .corners import corners_of_curve, corners_of_pair
 from .midpoints import midpoint_signatures
@@ -144,6 +145,11 @@ class _Job:
         wanted: int | None = self.settings["batchnorm_images"]
         return min(wanted or len(self.train_data), len(self.train_data))
 
+    @property
+    def checkpoint(self) -> Checkpoint:
+        """What a training that was stopped goes on from."""
+        return Checkpoint(self.place.store.folder / "checkpoints" / self.stage.name)
+
     def training(self, seed: int, history: list[float]) -> Settings:
         """The keyword arguments of `train` and `fit`; `history` gets every epoch's mean loss."""
         chosen = self.settings["training"]
@@ -162,6 +168,7 @@ class _Job:
             "mixed_precision": chosen["mixed_precision"],
             "seed": seed,
             "progress": progress,
+            "checkpoint": self.checkpoint,
         }
 
     def progress(self, done: int, total: int) -> None:
@@ -171,9 +178,11 @@ class _Job:
 def _train(job: _Job) -> None:
     seed = job.settings["seed"]
     history: list[float] = []
+    resumed = bool(job.checkpoint.files())
     trained = train(job.network, job.train_data, **job.training(seed, history))
-    record = job.made(history=history)
+    record = job.made(history=history, resumed=resumed)
     save_state(trained.state_dict(), job.out, record=json.dumps(record))
+    job.checkpoint.remove()
 
 
 def _align(job: _Job) -> None:
@@ -198,15 +207,17 @@ def _fit(job: _Job) -> None:
     if match is not None:
         end = permute(end, job.symmetry(), match)
     history: list[float] = []
+    resumed = bool(job.checkpoint.files())
     settings = job.training(job.settings["seed"], history)
     curve = fit(Bezier.between(start, end), job.train_data, **settings)
-    _save_curve(job, curve, history=history)
+    _save_curve(job, curve, history=history, resumed=resumed)
 
 
 def _fit_in_turns(job: _Job) -> None:
     match = job.match()
     epochs = job.settings["permutation_epochs"]
     history: list[float] = []
+    resumed = bool(job.checkpoint.files())
     found = pam(
         job.end("start"),
         job.end("end"),
@@ -222,6 +233,7 @@ def _fit_in_turns(job: _Job) -> None:
         history=history[epochs:],
         permutation_history=history[:epochs],
         objective=list(found.history),
+        resumed=resumed,
     )
 
 
@@ -231,6 +243,7 @@ def _save_curve(job: _Job, curve: Curve, **more: object) -> None:
         decay_term=0.5 * decay * mean_square(curve), aligned="match" in job.stage.inputs, **more
     )
     save_curve(curve, job.out, record)
+    job.checkpoint.remove()
 
 
 def mean_square(curve: Curve, points: int = 257) -> float:

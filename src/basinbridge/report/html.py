@@ -260,6 +260,8 @@ def _settings(run: Run) -> Iterator[str]:
     for name, entry in run.plan["stages"].items():
         record = records.get(name, {})
         time = _duration(record["seconds"]) if "seconds" in record else "—"
+        if record.get("resumed"):
+            time += " since it went on"
         yield (
             f"<tr><th>{escape(entry['label'])}</th><td>{time}</td>"
             f"<td class='wide'>{escape(str(record.get('finished', 'not done')))}</td>"
