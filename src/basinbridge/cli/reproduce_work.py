@@ -155,7 +155,21 @@ def in_process(stages: Sequence[Stage], place: Workplace, bars: Bars) -> Outcome
     )
 
 
-EXECUTORS: dict[str, Executor] = {"local": in_process}
+def on_ray(cpus: int, gpus: float) -> Executor:
+    """Carry out stages on Ray's workers, each with so many processors and cards."""
+    from ..experiments.ray_run import at_a_place, run_on_ray
+
+    def executor(stages: Sequence[Stage], place: Workplace, bars: Bars) -> Outcome:
+        return run_on_ray(
+            stages,
+            place.store,
+            at_a_place(place),
+            cpus=cpus,
+            gpus=gpus,
+            watch=lambda done, total: bars("all stages", done, total),
+        )
+
+    return executor
 
 
 def show_outcome(outcome: Outcome, stages: int, folder: Path) -> int:

@@ -31,6 +31,9 @@ def reproduce(
     executor: Annotated[
         Literal["local", "ray"], typer.Option(help="This process, or many workers by Ray.")
     ] = "local",
+    gpus: Annotated[
+        float, typer.Option(min=0, help="Part of a card for each of Ray's workers, e.g. 0.25.")
+    ] = 0.0,
     mixed_precision: options.MixedPrecision = False,
     device: options.Device = "cpu",
     threads: options.Threads = None,
@@ -53,7 +56,12 @@ def reproduce(
     if dry_run:
         reproduce_work.show_estimates(plans, place.store, place.device, data_root)
         return
-    outcome = reproduce_work.carry_out(plans, chosen, place, reproduce_work.EXECUTORS[executor])
+    by = (
+        reproduce_work.in_process
+        if executor == "local"
+        else reproduce_work.on_ray(threads or 1, gpus)
+    )
+    outcome = reproduce_work.carry_out(plans, chosen, place, by)
     stages = in_order(stage for plan in plans for stage in plan.stages)
     raise typer.Exit(reproduce_work.show_outcome(outcome, len(stages), out))
 
