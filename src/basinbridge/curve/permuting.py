@@ -217,6 +217,8 @@ def conditional_gradient(
         global_seed(recipe.seed, first.points.device),
         Keeper(recipe.checkpoint, position, carried, shuffles, data, compared) as keeper,
     ):
+        for epoch, loss_before in enumerate(position.history):
+            recipe.tell(epoch + 1, loss_before)
         while position.epoch < recipe.epochs:
             end, curve = curve_of(current)
             batches = training_batches(
@@ -229,8 +231,8 @@ def conditional_gradient(
             slope, loss = _slope(end, curve, keeper.unseen(batches), recipe, generator)
             position.epoch += 1
             best, found = _step_down(slope, start, current, float(lowest), score, nu)
-            if recipe.progress is not None:
-                recipe.progress(position.epoch, recipe.epochs, loss)
+            position.history.append(loss)
+            recipe.tell(position.epoch, loss)
             if not found < lowest:
                 position.epoch = recipe.epochs
             for name, order in best.items():

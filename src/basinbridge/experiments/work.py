@@ -48,6 +48,7 @@ class Workplace:
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
     data_root: Path | None = None
     watch: Watch = silent
+    checkpoint_seconds: float = 60.0
     read: dict[str, tuple[ImageData, ImageData]] = field(default_factory=dict)
     symmetries: dict[tuple[str, str], Symmetry] = field(default_factory=dict)
 
@@ -148,7 +149,8 @@ class _Job:
     @property
     def checkpoint(self) -> Checkpoint:
         """What a training that was stopped goes on from."""
-        return Checkpoint(self.place.store.folder / "checkpoints" / self.stage.name)
+        path = self.place.store.folder / "checkpoints" / self.stage.name
+        return Checkpoint(path, self.place.checkpoint_seconds)
 
     def training(self, seed: int, history: list[float]) -> Settings:
         """The keyword arguments of `train` and `fit`; `history` gets every epoch's mean loss."""

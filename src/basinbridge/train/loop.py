@@ -80,6 +80,11 @@ class Recipe:
                 f"{self.epochs}, {self.batch_size}, {self.learning_rate}"
             )
 
+    def tell(self, epoch: int, loss: float) -> None:
+        """Call `progress`, if there is one, behind an epoch."""
+        if self.progress is not None:
+            self.progress(epoch, self.epochs, loss)
+
 
 class Settings(TypedDict, total=False):
     """The fields of a `Recipe` as keyword arguments."""
@@ -192,7 +197,7 @@ def descend(
         Keeper(recipe.checkpoint, position, changed, generator, data, compared) as keeper,
     ):
         for epoch, loss_before in enumerate(position.history):
-            _tell(recipe, epoch + 1, loss_before)
+            recipe.tell(epoch + 1, loss_before)
         while position.epoch < recipe.epochs:
             batches = training_batches(
                 data,
@@ -216,7 +221,7 @@ def descend(
             if not (_finite(total) and _finite(weights)):
                 raise _diverged(position, rate, total, where(), recipe)
             position.end_epoch(total)
-            _tell(recipe, position.epoch, position.history[-1])
+            recipe.tell(position.epoch, position.history[-1])
         keeper.ended()
     return position.history
 
@@ -238,11 +243,6 @@ def _optimizer(
     if recipe.momentum:
         optimizer.state[variable]["momentum_buffer"] = momentum
     return optimizer, momentum
-
-
-def _tell(recipe: Recipe, epoch: int, loss: float) -> None:
-    if recipe.progress is not None:
-        recipe.progress(epoch, recipe.epochs, loss)
 
 
 def _finite(tensor: Tensor) -> bool:
