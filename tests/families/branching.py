@@ -19,7 +19,9 @@ class Branches(nn.Module):
         return torch.cat([path(x) for path in self.paths], dim=1)
 
 
-class _Fire(nn.Module):
+class Fire(nn.Module):
+    """A narrow layer and two wide ones side by side."""
+
     def __init__(self, width, squeezed, wide):
         super().__init__()
         self.squeeze = conv(width, squeezed, 1, norm=None)
@@ -36,7 +38,7 @@ def squeezenet() -> Built:
     """SqueezeNet (Iandola et al. 2016): the stem and three groups in each of 8 fire modules."""
     layers, width = [conv(3, 6, 7, 2, norm=None), nn.MaxPool2d(3, 2, 1)], 6
     for place in range(8):
-        layers.append(_Fire(width, 3 + place % 3, 4 + place % 2))
+        layers.append(Fire(width, 3 + place % 3, 4 + place % 2))
         width = 2 * (4 + place % 2)
     layers += [nn.Dropout(), nn.Conv2d(width, 5, 1), nn.ReLU(), nn.AdaptiveAvgPool2d(1)]
     return nn.Sequential(*layers, nn.Flatten()), image()
@@ -142,3 +144,82 @@ def atrous_pyramid() -> Built:
             return F.interpolate(self.last(self.out(joined)), size=size, mode="nearest")
 
     return Net(), image(16)
+
+
+def _pooled(width, out):
+    return nn.Sequential(nn.AvgPool2d(3, 1, 1), conv(width, out, 1))
+
+
+def _split_ends(width):
+    return Branches(conv(width, 384, (1, 3)), conv(width, 384, (3, 1)))
+
+
+def _line(width, *steps):
+    """Convolutions in turn, each given as (width, kernel) or (width, kernel, stride)."""
+    layers = []
+    for out, *shape in steps:
+        layers.append(conv(width, out, *shape))
+        width = out
+    return nn.Sequential(*layers)
+
+
+class InceptionV3(nn.Module):
+    """All of Inception v3 at full width, with the auxiliary head that only training uses."""
+
+    def __init__(self, classes):
+        super().__init__()
+        stem = [conv(3, 32, 3, 2), conv(32, 32), conv(32, 64), nn.MaxPool2d(3, 2, 1)]
+        stem += [conv(64, 80, 1), conv(80, 192), nn.MaxPool2d(3, 2, 1)]
+        self.body = nn.Sequential(
+            *stem,
+            *(self.fine(width, out) for width, out in ((192, 32), (256, 64), (288, 64))),
+            Branches(
+                conv(288, 384, 3, 2),
+                _line(288, (64, 1), (96, 3), (96, 3, 2)),
+                nn.MaxPool2d(3, 2, 1),
+            ),
+            *(self.factored(width) for width in (128, 160, 160, 192)),
+        )
+        self.rest = nn.Sequential(
+            Branches(
+                _line(768, (192, 1), (320, 3, 2)),
+                _line(768, (192, 1), (192, (1, 7)), (192, (7, 1)), (192, 3, 2)),
+                nn.MaxPool2d(3, 2, 1),
+            ),
+            *(self.split(width) for width in (1280, 2048)),
+        )
+        self.side = nn.Sequential(conv(768, 128, 1), conv(128, 768, 5))
+        self.side_head, self.head = nn.Linear(768, classes), nn.Linear(2048, classes)
+
+    def fine(self, width, pooled):
+        return Branches(
+            conv(width, 64, 1),
+            _line(width, (48, 1), (64, 5)),
+            _line(width, (64, 1), (96, 3), (96, 3)),
+            _pooled(width, pooled),
+        )
+
+    def factored(self, inner):
+        flat, tall = (1, 7), (7, 1)
+        twice = ((inner, 1), (inner, tall), (inner, flat), (inner, tall), (192, flat))
+        return Branches(
+            conv(768, 192, 1),
+            _line(768, (inner, 1), (inner, flat), (192, tall)),
+            _line(768, *twice),
+            _pooled(768, 192),
+        )
+
+    def split(self, width):
+        return Branches(
+            conv(width, 320, 1),
+            nn.Sequential(conv(width, 384, 1), _split_ends(384)),
+            nn.Sequential(conv(width, 448, 1), conv(448, 384), _split_ends(384)),
+            _pooled(width, 192),
+        )
+
+    def forward(self, x):
+        x = self.body(x)
+        result = self.head(self.rest(x).mean((2, 3)))
+        if self.training:
+            return result, self.side_head(self.side(x).mean((2, 3)))
+        return result

@@ -10,9 +10,11 @@ from .parts import Classifier, conv, image
 class _DenseLayer(nn.Module):
     def __init__(self, width, growth, inner):
         super().__init__()
-        self.one = nn.Sequential(nn.BatchNorm2d(width), nn.ReLU(), nn.Conv2d(width, inner, 1))
+        self.one = nn.Sequential(
+            nn.BatchNorm2d(width), nn.ReLU(), nn.Conv2d(width, inner, 1, bias=False)
+        )
         self.two = nn.Sequential(
-            nn.BatchNorm2d(inner), nn.ReLU(), nn.Conv2d(inner, growth, 3, 1, 1)
+            nn.BatchNorm2d(inner), nn.ReLU(), nn.Conv2d(inner, growth, 3, 1, 1, bias=False)
         )
 
     def forward(self, features):
@@ -33,19 +35,23 @@ class _DenseBlock(nn.Module):
         return torch.cat(features, 1)
 
 
+def densenet_of(stem, depths, width, growth, inner, classes) -> nn.Module:
+    """Dense blocks behind a stem, with transitions that halve width and space between them."""
+    layers = [*stem]
+    for place, depth in enumerate(depths):
+        layers.append(_DenseBlock(depth, width, growth, inner))
+        width += depth * growth
+        layers += [nn.BatchNorm2d(width), nn.ReLU()]
+        if place < len(depths) - 1:
+            layers += [nn.Conv2d(width, width // 2, 1, bias=False), nn.AvgPool2d(2)]
+            width //= 2
+    return Classifier(nn.Sequential(*layers), width, classes)
+
+
 @family(groups=120)
 def densenet121() -> Built:
     """DenseNet-121 (Huang et al. 2017): 58 layers of two groups, the stem and 3 transitions."""
-    growth, width = 2, 4
-    layers = [conv(3, width, 3, 2)]
-    for place, depth in enumerate((6, 12, 24, 16)):
-        layers.append(_DenseBlock(depth, width, growth, 3))
-        width += depth * growth
-        layers.append(nn.BatchNorm2d(width))
-        if place < 3:
-            layers += [nn.ReLU(), nn.Conv2d(width, width // 2, 1), nn.AvgPool2d(2)]
-            width //= 2
-    return Classifier(nn.Sequential(*layers, nn.ReLU()), width), image(16)
+    return densenet_of([conv(3, 4, 3, 2)], (6, 12, 24, 16), 4, 2, 3, 5), image(16)
 
 
 @family(groups=9)

@@ -35,7 +35,8 @@ class Inverted(nn.Module):
         return x + self.body(x) if self.residual else self.body(x)
 
 
-def _inverted_stages(stages, width, **more):
+def inverted_stages(stages, width, **more):
+    """Inverted residuals by stages of (times wider inside, width, depth, stride)."""
     layers = []
     for times, out, depth, stride in stages:
         for place in range(depth):
@@ -49,17 +50,17 @@ def mobilenet_v2() -> Built:
     """MobileNet v2 (Sandler et al. 2018): stem, 7 streams, 16 wide insides, the last layer."""
     stages = [(1, 3, 1, 1), (2, 4, 2, 2), (2, 5, 3, 2), (2, 6, 4, 2), (2, 7, 3, 1)]
     stages += [(2, 8, 3, 2), (2, 9, 1, 1)]
-    layers = [conv(3, 5, 3, 2, act=nn.ReLU6), *_inverted_stages(stages, 5)]
+    layers = [conv(3, 5, 3, 2, act=nn.ReLU6), *inverted_stages(stages, 5)]
     return Classifier(nn.Sequential(*layers, conv(9, 12, 1, act=nn.ReLU6)), 12), image()
 
 
 @family(groups=25)
 def mnasnet() -> Built:
     """MNASNet (Tan et al. 2019): as MobileNet v2 with other kernels and a separable stem."""
-    layers = [conv(3, 5, 3, 2), *_inverted_stages([(1, 4, 1, 1)], 5, act=nn.ReLU)]
-    layers += _inverted_stages([(3, 5, 3, 2), (3, 6, 3, 2)], 4, kernel=5, act=nn.ReLU)
-    layers += _inverted_stages([(2, 7, 3, 2), (2, 8, 2, 1)], 6, act=nn.ReLU)
-    layers += _inverted_stages([(2, 9, 4, 2), (2, 10, 1, 1)], 8, act=nn.ReLU)
+    layers = [conv(3, 5, 3, 2), *inverted_stages([(1, 4, 1, 1)], 5, act=nn.ReLU)]
+    layers += inverted_stages([(3, 5, 3, 2), (3, 6, 3, 2)], 4, kernel=5, act=nn.ReLU)
+    layers += inverted_stages([(2, 7, 3, 2), (2, 8, 2, 1)], 6, act=nn.ReLU)
+    layers += inverted_stages([(2, 9, 4, 2), (2, 10, 1, 1)], 8, act=nn.ReLU)
     return Classifier(nn.Sequential(*layers, conv(10, 12, 1)), 12), image()
 
 
@@ -95,9 +96,24 @@ def efficientnet_b0() -> Built:
     layers, width = [conv(3, 5, 3, 2, act=nn.SiLU)], 5
     for times, out, depth, stride, kernel in rows:
         more = {"kernel": kernel, "excite": 2, "act": nn.SiLU}
-        layers += _inverted_stages([(times, out, depth, stride)], width, **more)
+        layers += inverted_stages([(times, out, depth, stride)], width, **more)
         width = out
     return Classifier(nn.Sequential(*layers, conv(10, 12, 1, act=nn.SiLU)), 12), image()
+
+
+class Fused(nn.Module):
+    """An inverted residual whose widening convolution sees space; without one, a plain layer."""
+
+    def __init__(self, width, inner, out, stride):
+        super().__init__()
+        layers = [conv(width, inner, 3, stride, act=nn.SiLU)]
+        if inner != width:
+            layers.append(conv(inner, out, 1, act=None))
+        self.body = nn.Sequential(*layers)
+        self.residual = stride == 1 and width == out
+
+    def forward(self, x):
+        return x + self.body(x) if self.residual else self.body(x)
 
 
 @family(groups=13)
@@ -108,19 +124,9 @@ def efficientnet_v2() -> Built:
     inside and a squeezed layer each, and the last convolution: 4 + 4 + 4 + 1.
     """
 
-    class Fused(nn.Module):
-        def __init__(self, width, inner, out, stride):
-            super().__init__()
-            layers = [conv(width, inner, 3, stride, act=nn.SiLU), conv(inner, out, 1, act=None)]
-            self.body = nn.Sequential(*layers)
-            self.residual = stride == 1 and width == out
-
-        def forward(self, x):
-            return x + self.body(x) if self.residual else self.body(x)
-
     layers = [conv(3, 4, 3, 2, act=nn.SiLU), Fused(4, 6, 4, 1), Fused(4, 8, 5, 2)]
     layers += [Fused(5, 10, 5, 1), Fused(5, 10, 6, 2)]
-    layers += _inverted_stages([(2, 8, 2, 2)], 6, excite=2, act=nn.SiLU)
+    layers += inverted_stages([(2, 8, 2, 2)], 6, excite=2, act=nn.SiLU)
     return Classifier(nn.Sequential(*layers, conv(8, 12, 1, act=nn.SiLU)), 12), image()
 
 
@@ -129,7 +135,7 @@ def _shuffled(x, groups):
     return x.view(batch, groups, width // groups, *space).transpose(1, 2).flatten(1, 2)
 
 
-class _ShuffleUnit(nn.Module):
+class ShuffleUnit(nn.Module):
     """Half of the channels pass by; concatenated and shuffled (Ma et al. 2018)."""
 
     def __init__(self, width, out, stride):
@@ -161,8 +167,8 @@ def shufflenet_v2() -> Built:
     """
     layers, width = [conv(3, 6, 3, 2)], 6
     for depth, out in ((4, 16), (8, 24), (4, 32)):
-        layers += [_ShuffleUnit(width, out, 2)]
-        layers += [_ShuffleUnit(out, out, 1) for _ in range(depth - 1)]
+        layers += [ShuffleUnit(width, out, 2)]
+        layers += [ShuffleUnit(out, out, 1) for _ in range(depth - 1)]
         width = out
     return Classifier(nn.Sequential(*layers, conv(32, 12, 1)), 12), image()
 

@@ -6,9 +6,8 @@ from torch import Tensor, nn
 
 def conv(inputs, outputs, kernel=3, stride=1, groups=1, act=nn.ReLU, norm=nn.BatchNorm2d):
     """Convolution, normalisation, nonlinearity."""
-    layers = [
-        nn.Conv2d(inputs, outputs, kernel, stride, kernel // 2, groups=groups, bias=norm is None)
-    ]
+    padding = kernel // 2 if isinstance(kernel, int) else tuple(size // 2 for size in kernel)
+    layers = [nn.Conv2d(inputs, outputs, kernel, stride, padding, groups=groups, bias=norm is None)]
     if norm is not None:
         layers.append(norm(outputs))
     if act is not None:

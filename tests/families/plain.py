@@ -15,33 +15,46 @@ def perceptron() -> Built:
     return nn.Sequential(*layers), torch.randn(3, 6)
 
 
+def alexnet_of(widths, hidden, classes) -> nn.Module:
+    """Five convolutions and two hidden linear layers."""
+    one, two, three, four, five = widths
+    return nn.Sequential(
+        *(nn.Conv2d(3, one, 11, 4, 2), nn.ReLU(inplace=True), nn.MaxPool2d(3, 2)),
+        *(nn.Conv2d(one, two, 5, padding=2), nn.ReLU(inplace=True), nn.MaxPool2d(3, 2)),
+        *(nn.Conv2d(two, three, 3, padding=1), nn.ReLU(inplace=True)),
+        *(nn.Conv2d(three, four, 3, padding=1), nn.ReLU(inplace=True)),
+        *(nn.Conv2d(four, five, 3, padding=1), nn.ReLU(inplace=True)),
+        *(nn.AdaptiveAvgPool2d(6), nn.Flatten(), nn.Dropout()),
+        *(nn.Linear(five * 36, hidden[0]), nn.ReLU(inplace=True), nn.Dropout()),
+        *(nn.Linear(*hidden), nn.ReLU(inplace=True), nn.Linear(hidden[1], classes)),
+    )
+
+
 @family(groups=7)
 def alexnet() -> Built:
     """AlexNet (Krizhevsky 2014): 5 convolutions and 2 hidden linear layers; 6 x 6 flattened."""
-    body = nn.Sequential(
-        *(nn.Conv2d(3, 6, 11, 4, 2), nn.ReLU(inplace=True), nn.MaxPool2d(3, 2)),
-        *(nn.Conv2d(6, 8, 5, padding=2), nn.ReLU(inplace=True), nn.MaxPool2d(3, 2)),
-        *(nn.Conv2d(8, 10, 3, padding=1), nn.ReLU(inplace=True)),
-        *(nn.Conv2d(10, 8, 3, padding=1), nn.ReLU(inplace=True)),
-        *(nn.Conv2d(8, 7, 3, padding=1), nn.ReLU(inplace=True)),
-        *(nn.AdaptiveAvgPool2d(6), nn.Flatten(), nn.Dropout()),
-        *(nn.Linear(7 * 36, 12), nn.ReLU(inplace=True), nn.Dropout()),
-        *(nn.Linear(12, 9), nn.ReLU(inplace=True), nn.Linear(9, 5)),
-    )
-    return body, image(96)
+    return alexnet_of((6, 8, 10, 8, 7), (12, 9), 5), image(96)
+
+
+def vgg_of(plan, normalised, hidden, classes) -> nn.Module:
+    """Convolutions of the widths in `plan`, halved at each "M", and two hidden linear layers."""
+    layers, width = [], 3
+    for out in plan:
+        if out == "M":
+            layers.append(nn.MaxPool2d(2))
+            continue
+        layers.append(nn.Conv2d(width, out, 3, padding=1))
+        layers += [nn.BatchNorm2d(out), nn.ReLU()] if normalised else [nn.ReLU()]
+        width = out
+    layers += [nn.AdaptiveAvgPool2d(7), nn.Flatten()]
+    layers += [nn.Linear(49 * width, hidden[0]), nn.ReLU(), nn.Dropout()]
+    layers += [nn.Linear(*hidden), nn.ReLU(), nn.Dropout(), nn.Linear(hidden[1], classes)]
+    return nn.Sequential(*layers)
 
 
 def _vgg(plan: str, normalised: bool) -> nn.Module:
-    layers, width = [], 3
-    for place, letter in enumerate(plan):
-        if letter == "M":
-            layers.append(nn.MaxPool2d(2))
-            continue
-        layers.append(conv(width, 4 + place, norm=nn.BatchNorm2d if normalised else None))
-        width = 4 + place
-    layers += [nn.AdaptiveAvgPool2d(7), nn.Flatten()]
-    layers += [nn.Linear(49 * width, 12), nn.ReLU(), nn.Dropout()]
-    return nn.Sequential(*layers, nn.Linear(12, 10), nn.ReLU(), nn.Dropout(), nn.Linear(10, 5))
+    widths = [letter if letter == "M" else 4 + place for place, letter in enumerate(plan)]
+    return vgg_of(widths, normalised, (12, 10), 5)
 
 
 @family(groups=15)

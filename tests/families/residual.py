@@ -14,14 +14,16 @@ def _projection(width, out, stride, norm=nn.BatchNorm2d):
     )
 
 
-def _basic(width, out, stride, norm=nn.BatchNorm2d):
+def basic(width, out, stride, norm=nn.BatchNorm2d):
+    """Two 3x3 convolutions and a shortcut."""
     body = nn.Sequential(
         conv(width, out, 3, stride, norm=norm), conv(out, out, act=None, norm=norm)
     )
     return Residual(body, _projection(width, out, stride, norm), nn.ReLU())
 
 
-def _bottleneck(width, out, stride, inner, groups=1, excite=0):
+def bottleneck(width, out, stride, inner, groups=1, excite=0):
+    """Narrow, 3x3, widen, and a shortcut."""
     layers = [conv(width, inner, 1), conv(inner, inner, 3, stride, groups)]
     if excite:
         layers.append(SqueezeExcite(inner, excite))
@@ -29,31 +31,33 @@ def _bottleneck(width, out, stride, inner, groups=1, excite=0):
     return Residual(nn.Sequential(*layers), _projection(width, out, stride), nn.ReLU())
 
 
-def _stages(make, depths, widths, width):
+def stages(make, depths, widths, width, first=1):
+    """Blocks of several widths; each stage but the first (whose stride is given) halves space."""
     layers = []
     for stage, (depth, out) in enumerate(zip(depths, widths, strict=True)):
         for place in range(depth):
-            layers.append(make(width, out, 2 if stage and not place else 1))
+            layers.append(make(width, out, 1 if place else 2 if stage else first))
             width = out
     return layers
 
 
-def _stem(width, norm=nn.BatchNorm2d):
+def stem(width, norm=nn.BatchNorm2d):
+    """A 7x7 convolution and pooling."""
     return [conv(3, width, 7, 2, norm=norm), nn.MaxPool2d(3, 2, 1)]
 
 
 @family(groups=12)
 def resnet18() -> Built:
     """ResNet-18: 4 streams (the stem writes into the first) and the insides of 8 blocks."""
-    layers = _stem(6) + _stages(_basic, (2, 2, 2, 2), (6, 7, 8, 9), 6)
+    layers = stem(6) + stages(basic, (2, 2, 2, 2), (6, 7, 8, 9), 6)
     return Classifier(nn.Sequential(*layers), 9), image()
 
 
 @family(groups=37)
 def resnet50() -> Built:
     """ResNet-50: the stem, 4 streams, and two groups inside each of 16 bottlenecks."""
-    make = lambda width, out, stride: _bottleneck(width, out, stride, out // 2)  # noqa: E731
-    layers = _stem(5) + _stages(make, (3, 4, 6, 3), (8, 10, 12, 14), 5)
+    make = lambda width, out, stride: bottleneck(width, out, stride, out // 2)  # noqa: E731
+    layers = stem(5) + stages(make, (3, 4, 6, 3), (8, 10, 12, 14), 5)
     return Classifier(nn.Sequential(*layers), 14), image()
 
 
@@ -79,7 +83,7 @@ def wide_resnet() -> Built:
             y = F.dropout(F.relu(self.norms[1](self.one(y))), 0.3, self.training)
             return self.two(y) + shortcut
 
-    layers = [nn.Conv2d(3, 5, 3, padding=1), *_stages(Block, (2, 2, 4), (8, 9, 10), 5)]
+    layers = [nn.Conv2d(3, 5, 3, padding=1), *stages(Block, (2, 2, 4), (8, 9, 10), 5)]
     return Classifier(nn.Sequential(*layers, nn.BatchNorm2d(10), nn.ReLU()), 10), image(16)
 
 
@@ -139,8 +143,8 @@ def resnext50() -> Built:
     The stem, 4 streams, and in each of 16 bottlenecks the groups as blocks and the numbering inside
     a block before and behind the grouped convolution: 1 + 4 + 3 * 16.
     """
-    make = lambda width, out, stride: _bottleneck(width, out, stride, 8, groups=4)  # noqa: E731
-    layers = _stem(5) + _stages(make, (3, 4, 6, 3), (8, 10, 12, 14), 5)
+    make = lambda width, out, stride: bottleneck(width, out, stride, 8, groups=4)  # noqa: E731
+    layers = stem(5) + stages(make, (3, 4, 6, 3), (8, 10, 12, 14), 5)
     return Classifier(nn.Sequential(*layers), 14), image()
 
 
@@ -151,16 +155,16 @@ def regnet_y() -> Built:
     The stem, 4 streams, and in each of 7 blocks the groups, the numbering inside one before and
     behind the grouped convolution, and the squeezed layer: 1 + 4 + 4 * 7.
     """
-    make = lambda width, out, stride: _bottleneck(width, out, stride, out, 2, excite=3)  # noqa: E731
-    layers = [conv(3, 6, 3, 2), *_stages(make, (1, 2, 3, 1), (8, 12, 16, 20), 6)]
+    make = lambda width, out, stride: bottleneck(width, out, stride, out, 2, excite=3)  # noqa: E731
+    layers = [conv(3, 6, 3, 2), *stages(make, (1, 2, 3, 1), (8, 12, 16, 20), 6)]
     return Classifier(nn.Sequential(*layers), 20), image()
 
 
 @family(groups=12)
 def senet() -> Built:
     """SE-ResNet-26 bottlenecks: the stem, 2 streams, and 3 groups inside each of 3 blocks."""
-    make = lambda width, out, stride: _bottleneck(width, out, stride, 6, excite=3)  # noqa: E731
-    layers = _stem(5) + _stages(make, (1, 2), (8, 10), 5)
+    make = lambda width, out, stride: bottleneck(width, out, stride, 6, excite=3)  # noqa: E731
+    layers = stem(5) + stages(make, (1, 2), (8, 10), 5)
     return Classifier(nn.Sequential(*layers), 10), image()
 
 
@@ -177,8 +181,8 @@ class RMSNorm2d(nn.Module):
 
 
 def _normalised(norm) -> Built:
-    make = lambda width, out, stride: _basic(width, out, stride, norm)  # noqa: E731
-    layers = _stem(8, norm) + _stages(make, (1, 1, 1), (8, 12, 16), 8)
+    make = lambda width, out, stride: basic(width, out, stride, norm)  # noqa: E731
+    layers = stem(8, norm) + stages(make, (1, 1, 1), (8, 12, 16), 8)
     return Classifier(nn.Sequential(*layers), 16), image()
 
 

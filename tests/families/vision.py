@@ -67,13 +67,13 @@ class DeitLayer(nn.Module):
 class Vit(nn.Module):
     """Patches, class token, position embedding, layers, a head on the class token."""
 
-    def __init__(self, width, layers, tokens=1):
+    def __init__(self, width, layers, tokens=1, patch=4, places=4, classes=4):
         super().__init__()
-        self.patches = nn.Conv2d(3, width, 4, 4)
+        self.patches = nn.Conv2d(3, width, patch, patch)
         self.token = nn.Parameter(torch.randn(1, tokens, width))
-        self.position = nn.Parameter(torch.randn(1, 4 + tokens, width))
+        self.position = nn.Parameter(torch.randn(1, places + tokens, width))
         self.layers, self.norm = nn.Sequential(*layers), nn.LayerNorm(width)
-        self.heads = nn.ModuleList(nn.Linear(width, 4) for _ in range(tokens))
+        self.heads = nn.ModuleList(nn.Linear(width, classes) for _ in range(tokens))
 
     def forward(self, x):
         x = self.patches(x).flatten(2).transpose(1, 2)
@@ -123,16 +123,20 @@ def einsum_attention() -> Built:
     return Vit(12, [Layer(), Layer()]), image(8)
 
 
-class _ChannelsLast(nn.LayerNorm):
+class ChannelsLast(nn.LayerNorm):
+    """Layer norm over the channels of an image."""
+
     def forward(self, x):
         return super().forward(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
 
 
-class _ConvNextBlock(nn.Module):
-    def __init__(self, width):
+class ConvNextBlock(nn.Module):
+    """A depthwise convolution, a norm and an MLP at every place, behind a scale."""
+
+    def __init__(self, width, inner):
         super().__init__()
         self.depthwise = nn.Conv2d(width, width, 7, padding=3, groups=width)
-        self.norm, self.mlp = nn.LayerNorm(width, eps=1e-6), Mlp(width, width + 3)
+        self.norm, self.mlp = nn.LayerNorm(width, eps=1e-6), Mlp(width, inner)
         self.scale = nn.Parameter(torch.rand(width, 1, 1))
 
     def forward(self, x):
@@ -140,17 +144,22 @@ class _ConvNextBlock(nn.Module):
         return x + self.scale * y.permute(0, 3, 1, 2)
 
 
+def convnext_of(depths, widths, inner, classes) -> nn.Module:
+    """Four stages with a norm and a strided convolution before each."""
+    layers = [nn.Conv2d(3, widths[0], 4, 4), ChannelsLast(widths[0])]
+    for stage, (depth, width) in enumerate(zip(depths, widths, strict=True)):
+        if stage:
+            before = widths[stage - 1]
+            layers += [ChannelsLast(before), nn.Conv2d(before, width, 2, 2)]
+        layers += [ConvNextBlock(width, inner[stage]) for _ in range(depth)]
+    head = [nn.AdaptiveAvgPool2d(1), ChannelsLast(width), nn.Flatten(), nn.Linear(width, classes)]
+    return nn.Sequential(*layers, *head)
+
+
 @family(groups=22)
 def convnext_tiny() -> Built:
     """ConvNeXt-T (Liu et al. 2022): 4 streams and the insides of 18 blocks."""
-    layers, width = [nn.Conv2d(3, 6, 4, 4), _ChannelsLast(6)], 6
-    for place, (depth, out) in enumerate(((3, 6), (3, 7), (9, 8), (3, 9))):
-        if place:
-            layers += [_ChannelsLast(width), nn.Conv2d(width, out, 2, 2)]
-        layers += [_ConvNextBlock(out) for _ in range(depth)]
-        width = out
-    head = [nn.AdaptiveAvgPool2d(1), _ChannelsLast(9), nn.Flatten(), nn.Linear(9, 4)]
-    return nn.Sequential(*layers, *head), image()
+    return convnext_of((3, 3, 9, 3), (6, 7, 8, 9), (9, 10, 11, 12), 4), image()
 
 
 class _GlobalResponse(nn.Module):

@@ -15,7 +15,7 @@ from .proof import prove
 from .rules import RULES, Call, Value
 from .settled import NamedAxis, settle
 from .solve import solve
-from .trace import Example, Trace, trace
+from .trace import Example, Trace, operator_of, trace
 
 KNOWN = 4096
 
@@ -116,22 +116,13 @@ def _convolution_groups(traces: tuple[Trace, ...]) -> dict[str, int]:
     found = {}
     for one in traces:
         for node in one.nodes:
-            call = _operator(node)
+            call = operator_of(node)
             if call is not None and call.startswith("conv"):
                 arguments = _bound(node)
                 weight, groups = arguments.get("weight"), arguments.get("groups", 1)
                 if isinstance(weight, fx.Node) and weight.name in one.states and groups > 1:
                     found[one.states[weight.name]] = int(groups)
     return found
-
-
-def _operator(node: fx.Node) -> str | None:
-    """The name of an ATen operator without namespace, overload and in-place mark."""
-    schema = getattr(node.target, "_schema", None)
-    if node.op != "call_function" or schema is None:
-        return None
-    name = str(schema.name).partition("::")[2]
-    return name.rstrip("_") if not name.endswith("__") else name
 
 
 def _bound(node: fx.Node) -> dict[str, Any]:
@@ -218,7 +209,7 @@ def _apply(
     node: fx.Node, found: dict[fx.Node, Any], equations: Equations, unsupported: dict[str, None]
 ) -> Value | list[Value]:
     """Apply the rule of one operator, or pin all that it touches."""
-    name = _operator(node)
+    name = operator_of(node)
     shapes = _shapes(node.meta["val"])
     place = _module_of(node)
     result = None

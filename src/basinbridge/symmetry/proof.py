@@ -11,13 +11,15 @@ from ..errors import SymmetryError
 from ..state import mode
 from .groups import Symmetry
 from .permutation import (
+    Permutation,
     identity_permutation,
     invert,
     permute,
     random_permutation,
     renumber,
 )
-from .trace import Example, Trace, arguments_of, doubled, tensors_of
+from .sites import WRITERS
+from .trace import Example, Trace, arguments_of, doubled, operator_of, tensors_of
 
 DOUBLE_LIMIT = 20_000_000
 TOLERANCE = {torch.float64: 1e-8, torch.float32: 1e-3}
@@ -26,17 +28,19 @@ TOLERANCE = {torch.float64: 1e-8, torch.float32: 1e-3}
 def prove(network: nn.Module, symmetry: Symmetry, example: Example, seed: int = 0) -> float:
     """Check a symmetry by a random permutation; return the largest relative change of an output.
 
-    Every weight is shaken first, so that zeros and ones left from initialisation hide nothing. The
-    network is run before and after; the branches that only training takes are run by their graphs.
-    So are all graphs of networks of up to 20 million parameters, in double precision, whatever
-    precision the network's own code insists on. Raises `SymmetryError` naming the groups at fault
-    if an output changes.
+    Every weight is shaken first, so that zeros and ones left from initialisation hide nothing, and
+    the layers are tuned, so that each of them shows in the outputs. The network is run before and
+    after; the branches that only training takes are run by their graphs. So are all graphs of
+    networks of up to 20 million parameters, in double precision, whatever precision the network's
+    own code insists on. Raises `SymmetryError` naming the groups at fault if an output changes.
     """
     twin, dtype = copy.deepcopy(network), torch.float32
     if sum(parameter.numel() for parameter in twin.parameters()) <= DOUBLE_LIMIT:
         twin, dtype = twin.double(), torch.float64
     _shake(twin, seed)
-    permutation = random_permutation(symmetry, seed)
+    for one in symmetry.traces:
+        _tune(twin, one, example)
+    permutation = _drawn(symmetry, seed)
     graphs = tuple(one for one in symmetry.traces if one.training or dtype is torch.float64)
     before = _called(twin, example), _traced(twin, graphs, example)
     renumber(twin, symmetry, permutation)
@@ -51,12 +55,19 @@ def prove(network: nn.Module, symmetry: Symmetry, example: Example, seed: int = 
     )
 
 
+def _drawn(symmetry: Symmetry, seed: int) -> Permutation:
+    """A random permutation that moves something in every group and block."""
+    drawn, still = random_permutation(symmetry, seed), identity_permutation(symmetry)
+    same = {name: (drawn[name] == still[name]).all(-1, keepdim=True) for name in still}
+    return {name: torch.where(same[name], drawn[name].roll(1, -1), drawn[name]) for name in still}
+
+
 def _at_fault(
     network: nn.Module, symmetry: Symmetry, example: Example, seed: int, tolerance: float
 ) -> str:
     """Which groups change the outputs when they alone are renumbered."""
     still = identity_permutation(symmetry)
-    drawn = random_permutation(symmetry, seed)
+    drawn = _drawn(symmetry, seed)
     before, again = (_traced(network, symmetry.traces, example) for _ in range(2))
     if _change(before, again) > tolerance:
         return "two runs of the same network differ, so it draws random numbers"
@@ -65,7 +76,9 @@ def _at_fault(
         other = permute(network, symmetry, {**still, name: drawn[name]})
         if _change(before, _traced(other, symmetry.traces, example)) > tolerance:
             faulty.append(name)
-    return f"groups at fault: {', '.join(faulty[:5]) or 'only together'}"
+            if len(faulty) == 5:
+                break
+    return f"groups at fault: {', '.join(faulty) or 'only together'}"
 
 
 def _shake(network: nn.Module, seed: int) -> None:
@@ -80,6 +93,42 @@ def _shake(network: nn.Module, seed: int) -> None:
         else:
             scale = torch.linalg.vector_norm(tensor.data) / max(tensor.numel(), 1) ** 0.5
             tensor.data += noise.sub_(0.5).mul_(scale.clamp_min(0.02))
+
+
+def _tune(network: nn.Module, trace: Trace, example: Example) -> None:
+    """Give every layer's result unit size and lift it, and batch norm the example's statistics.
+
+    Else signals fade or rectifiers close, until no output tells a right renumbering from a wrong
+    one (layer-sequential unit variance, Mishkin and Matas 2016). The variances of batch norm keep
+    their proportions: those of quiet channels would blow rounding up.
+    """
+    state, nodes = network.state_dict(), {node.name: node for node in trace.nodes}
+
+    def held(source: object) -> Tensor | None:
+        return state.get(trace.states.get(getattr(source, "name", ""), ""))
+
+    def observe(name: str, result: object) -> None:
+        if not isinstance(result, Tensor) or not result.is_floating_point():
+            return
+        if operator_of(nodes[name]) in WRITERS:
+            own = [one for i in nodes[name].all_input_nodes if (one := held(i)) is not None]
+            size = float(result.square().mean().sqrt())
+            if own and 0 < size < float("inf"):
+                bias = [tensor for tensor in own if tensor.ndim == 1]
+                for tensor in (result, *own):
+                    tensor /= size
+                for tensor in (result, *bias) if bias else ():
+                    tensor += 1
+        for user in nodes[name].users:
+            if operator_of(user) == "batch_norm" and user.args[0] is nodes[name]:
+                mean, variance = (held(source) for source in user.args[3:5])
+                if mean is not None and variance is not None:
+                    places = [dim for dim in range(result.ndim) if dim != 1]
+                    mean.copy_(result.mean(places))
+                    variance *= result.var(places, correction=0).mean() / variance.mean()
+
+    with torch.no_grad():
+        trace.run(state, tensors_of(example), observe)
 
 
 def _change(before: list[Tensor], after: list[Tensor]) -> float:

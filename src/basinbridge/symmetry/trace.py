@@ -107,6 +107,15 @@ class _Runner(fx.Interpreter):
         return result
 
 
+def operator_of(node: fx.Node) -> str | None:
+    """The name of an ATen operator without namespace, overload and in-place mark."""
+    schema = getattr(node.target, "_schema", None)
+    if node.op != "call_function" or schema is None:
+        return None
+    name = str(schema.name).partition("::")[2]
+    return name.rstrip("_") if not name.endswith("__") else name
+
+
 def doubled(leaf: Any) -> Any:  # noqa: ANN401
     """Double precision in place of any other floating-point one; anything else as it is."""
     if isinstance(leaf, Tensor) and leaf.is_floating_point():
