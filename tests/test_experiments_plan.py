@@ -111,3 +111,10 @@ def test_a_folder_without_a_sound_plan_is_one_clear_error(tmp_path, content):
         (tmp_path / "plan.json").write_text(content)
     with pytest.raises(InputError, match=r"plan|run"):
         read_plan(Store(tmp_path))
+
+
+def test_exhibits_stand_in_the_papers_order(tmp_path):
+    store = Store(tmp_path)
+    for name in ("figure7", "table2", "figure1", "table1"):
+        write_plan(store, small_plans(name), SHORTEST)
+    assert list(read_plan(store)["exhibits"]) == ["table1", "table2", "figure1", "figure7"]

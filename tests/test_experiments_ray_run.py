@@ -42,7 +42,7 @@ def workers():
 
 def test_two_workers_give_the_bits_of_one_process(digits_run, tmp_path):
     store = Store(tmp_path)
-    plans = small_plans("table1", seeds=((0, 1), (2, 3)))
+    plans = small_plans("table1")
     write_plan(store, plans, SHORTEST)
     stages = in_order(stage for plan in plans for stage in plan.stages)
     seen = []

@@ -13,6 +13,7 @@ from ..errors import InputError
 from ..state import replacing
 from .specs import (
     ALIGNED,
+    EXHIBITS,
     UNALIGNED,
     Case,
     CurveMethod,
@@ -220,6 +221,10 @@ def write_plan(store: Store, plans: Iterable[CasePlan], schedule: Schedule) -> N
             entry["cases"][one.case.name] = _described(one)
             plan["stages"].update({stage.name: _entry(stage) for stage in one.stages})
         plan["stages"] = _reachable(plan)
+        # As in the paper, in whatever order they were asked for.
+        plan["exhibits"] = {
+            name: plan["exhibits"][name] for name in EXHIBITS if name in plan["exhibits"]
+        }
         text = json.dumps(plan, indent=1) + "\n"
         with replacing(store.folder / PLAN) as draft:
             draft.write_text(text, encoding="utf-8")

@@ -21,7 +21,8 @@ def print_comparison(run: Run, console: "Console | None" = None) -> None:
     out = console or Console()
     for case in run.cases:
         rows = rows_of(case) if case.shows("paths") else []
-        heading = f"{case.exhibit}: {case.case.name}, {len(case.seeds)} pairs"
+        pairs = f"{len(case.seeds)} pair{'s' if len(case.seeds) > 1 else ''}"
+        heading = f"{case.exhibit}: {case.case.name}, {pairs}"
         if rows:
             out.print(Text(f"{heading}; test accuracy, %"))
             table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)

@@ -119,11 +119,15 @@ def _introduction(run: Run) -> Iterator[str]:
     if schedule["name"] != "paper":
         images = schedule["train_images"]
         subset = f" on {images:,} training images" if images else ""
+        advice = (
+            "It shows that everything works; its figures say nothing about the paper's."
+            if schedule["name"] == "smoke"
+            else "Read the order of the rows, not their height."
+        )
         yield (
             f"<p class='note'>The schedule is <b>{escape(str(schedule['name']))}</b>, not the "
             f"paper's: networks {schedule['endpoint']['epochs']} epochs and curves "
-            f"{schedule['curve']['epochs']} instead of 250 and 250{subset}. Read the order of the "
-            "rows, not their height.</p>"
+            f"{schedule['curve']['epochs']} instead of 250 and 250{subset}. {advice}</p>"
         )
 
 

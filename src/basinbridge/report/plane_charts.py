@@ -201,9 +201,16 @@ def _positions(plane: Mapping[str, Any]) -> list[str]:
 
 
 def _loss_ticks(heights: Values) -> tuple[list[float], list[str]]:
+    """Places (logarithms) and texts of round losses within a grid's range."""
     low, high = float(heights.min()), float(heights.max())
     ticks = [tick for tick in LOSS_TICKS if low <= numpy.log10(tick) <= high]
-    return [float(numpy.log10(tick)) for tick in ticks], [f"{tick:g}" for tick in ticks]
+    if len(ticks) < 3:  # a narrow range: equal steps of a round size
+        least, most = 10**low, 10**high
+        step = 10.0 ** numpy.floor(numpy.log10(max(most - least, 1e-9)))
+        step *= next(part for part in (0.1, 0.2, 0.5, 1, 2) if (most - least) / (part * step) <= 6)
+        first = int(numpy.ceil(least / step))
+        ticks = [step * place for place in range(first, int(most / step) + 1)]
+    return [float(numpy.log10(tick)) for tick in ticks], [f"{tick:.6g}" for tick in ticks]
 
 
 def _colour_bar(title: str, heights: Values | None = None) -> dict[str, Any]:
