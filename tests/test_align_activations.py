@@ -1,3 +1,5 @@
+import copy
+
 import numpy as np
 import pytest
 import reference
@@ -262,6 +264,38 @@ def test_alignment_needs_two_inputs_and_one_architecture():
         gather(*networks, data_for("mlp", 1), symmetry)
     with pytest.raises(bb.InputError, match=r"'0\.weight'"):
         gather(networks[0], nn.Sequential(nn.Linear(2, 2)), data_for("mlp", 3), symmetry)
+
+
+def test_under_attack_each_network_sees_the_images_that_it_is_attacked_with():
+    networks = [built("mlp").train(), built("mlp", seed=1)]
+    inputs, labels = data_for("mlp", 24)
+    inputs = torch.sigmoid(inputs)
+    attack = bb.Attack(epsilon=0.2, step=0.1, steps=3, random_start=False)
+    found = gather(*networks, (inputs, labels), symmetry_for("mlp"), batch_size=10, attack=attack)
+    hidden = [
+        reference.activations_behind(
+            copy.deepcopy(network), attack(copy.deepcopy(network).eval(), inputs, labels), 0
+        )[1]
+        for network in networks
+    ]
+    one, other = (reference.samples_of(values) for values in hidden)
+    [(_, moments)] = found["0"]
+    np.testing.assert_allclose(
+        moments.correlation(), reference.cross_correlation(one, other), rtol=1e-9, atol=1e-12
+    )
+    plain = gather(*networks, (inputs, labels), symmetry_for("mlp"), batch_size=10)
+    assert not np.allclose(moments.correlation(), plain["0"][0][1].correlation(), atol=1e-3)
+    assert networks[0].training
+
+
+def test_random_starts_are_the_same_every_time_that_networks_are_aligned():
+    networks, (inputs, labels) = [built("mlp"), built("mlp", seed=1)], data_for("mlp", 24)
+    data, attack = (torch.sigmoid(inputs), labels), bb.Attack(epsilon=0.2, step=0.1)
+    one, other = (
+        gather(*networks, data, symmetry_for("mlp"), attack=attack)["0"][0][1].correlation()
+        for _ in range(2)
+    )
+    assert torch.equal(one, other)
 
 
 def test_reading_leaves_the_networks_as_they_are():

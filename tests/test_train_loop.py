@@ -11,7 +11,7 @@ from torch.nn import functional
 import basinbridge as bb
 from basinbridge.data.batches import training_batches
 from basinbridge.models import TinyTen
-from basinbridge.train.loop import Recipe, cosine, descend, halving
+from basinbridge.train.loop import Recipe, cosine, descend, halving, piecewise_linear
 
 TRAINABLE = ["mlp", "digits", "tinyten", "residual", "encoder"]
 
@@ -87,7 +87,9 @@ def test_the_same_holds_with_the_schedule_and_the_shuffling_of_the_seed(name):
         torch.testing.assert_close(trained.state_dict()[key], tensor, rtol=1e-9, atol=1e-11)
 
 
-@pytest.mark.parametrize("schedule", [cosine, halving, lambda epoch, epochs: 1 / (1 + epoch)])
+@pytest.mark.parametrize(
+    "schedule", [cosine, halving, piecewise_linear, lambda epoch, epochs: 1 / (1 + epoch)]
+)
 def test_the_rate_of_every_step_follows_the_schedule_in_fractions_of_epochs(schedule):
     batches = [data_for("mlp", 6, seed=seed) for seed in range(4)]
     settings = {"learning_rate": 0.3, "momentum": 0.0, "weight_decay": 0.0}
@@ -113,6 +115,11 @@ def test_schedules_rise_and_fall_as_they_say():
     assert shares[:top] == sorted(shares[:top])
     assert shares[top:] == sorted(shares[top:], reverse=True)
     assert shares[-1] == pytest.approx(0, abs=1e-15)
+    shares = [piecewise_linear(epoch, 200) for epoch in range(200)]
+    assert set(shares[:101]) == {1.0}
+    assert shares[180:] == pytest.approx([0.01] * 20)
+    steps = [one - other for one, other in itertools.pairwise(shares[100:181])]
+    assert steps == pytest.approx([0.99 / 80] * 80)
 
 
 @pytest.mark.parametrize("name", ["mlp", "tinyten", "residual"])

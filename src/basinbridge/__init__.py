@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from .train.adversarial import Attack, adversarial
     from .train.checkpoint import Checkpoint
     from .train.loop import train
+    from .train.stopping import EarlyStopping
 
 __all__ = [
     "Attack",
@@ -39,6 +40,7 @@ __all__ = [
     "Checkpoint",
     "Curve",
     "CurveReport",
+    "EarlyStopping",
     "Ensemble",
     "Group",
     "ImageData",
@@ -95,6 +97,7 @@ _HOMES = {
     **dict.fromkeys(("Attack", "adversarial"), "train.adversarial"),
     "Checkpoint": "train.checkpoint",
     "train": "train.loop",
+    "EarlyStopping": "train.stopping",
 }
 
 

@@ -13,11 +13,12 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ..data.batches import Data, evaluation_batches
+from ..data.batches import Data, evaluation_batches, global_seed
 from ..errors import InputError
-from ..state import check_states
+from ..state import check_states, mode
 from ..symmetry.groups import Site, Symmetry
 from ..symmetry.trace import Trace, trace
+from ..train.adversarial import Attack
 
 
 @dataclass
@@ -99,12 +100,14 @@ def gather(
     kind: str = "post",
     batch_size: int = 100,
     make: Callable[[], Moments] = Moments,
+    attack: Attack | None = None,
 ) -> dict[str, list[tuple[Site, Moments]]]:
     """Moments of both networks at every site of every group, in one pass over `data`.
 
     Evaluation mode; every position in space or time is a sample. `kind` chooses the sites behind
     ("post") or before ("pre") a group's nonlinearities; groups without one are observed where they
-    are written. `make` gives the accumulator of a site. Memory: one batch's observed activations,
+    are written. `make` gives the accumulator of a site. With an `attack` each network sees the
+    images that it is attacked with itself. Memory: one batch's observed activations,
     and one matrix a site.
     """
     check_states(net_a.state_dict(), net_b.state_dict(), "network a", "network b")
@@ -116,12 +119,15 @@ def gather(
     states = [network.state_dict() for network in (net_a, net_b)]
     traces: dict[tuple[int, int], Trace] = {}
     seen = 0
-    with torch.no_grad():
-        for inputs, _ in evaluation_batches(data, batch_size, device=device):
+    # An attack draws its random starts, and needs the modes that the traces are made in.
+    with torch.no_grad(), global_seed(0, device), mode(net_a, False), mode(net_b, False):
+        for inputs, labels in evaluation_batches(data, batch_size, device=device):
             seen += len(inputs)
-            given = _channels_last(inputs)
+            given = [_channels_last(inputs)] * 2
+            if attack is not None:
+                given = [attack(network, given[0], labels) for network in (net_a, net_b)]
             for number in range(len(symmetry.traces)):
-                one = _trace_for(net_a, symmetry, number, given, traces)
+                one = _trace_for(net_a, symmetry, number, given[0], traces)
                 _observe(one, number, states, given, chosen)
     if seen < 2:
         raise InputError("alignment needs at least two inputs")
@@ -154,10 +160,10 @@ def _observe(
     one: Trace,
     number: int,
     states: list[dict[str, Tensor]],
-    inputs: Tensor,
+    inputs: list[Tensor],
     chosen: Mapping[str, list[tuple[Site, Moments]]],
 ) -> None:
-    """Run both networks on one batch and add to the moments of all sites of this trace."""
+    """Run both networks on a batch each and add to the moments of all sites of this trace."""
     wanted: dict[str, list[tuple[Site, Moments]]] = {}
     for entries in chosen.values():
         for site, moments in entries:
@@ -176,8 +182,8 @@ def _observe(
             moments.update(_samples(first[name], site), _samples(result, site))
         first.pop(name, None)
 
-    one.run(states[0], (inputs,), keep)
-    one.run(states[1], (inputs,), compare)
+    one.run(states[0], (inputs[0],), keep)
+    one.run(states[1], (inputs[1],), compare)
 
 
 def _samples(activation: Tensor, site: Site) -> Tensor:

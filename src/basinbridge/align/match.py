@@ -8,6 +8,7 @@ from ..data.batches import Data
 from ..errors import InputError
 from ..symmetry.groups import Symmetry
 from ..symmetry.permutation import Permutation, identity_permutation, random_permutation
+from ..train.adversarial import Attack
 from .activations import gather
 from .assignment import match, scores
 from .methods import Activations, Method
@@ -25,6 +26,7 @@ def align(
     activations: Activations = "post",
     batch_size: int = 100,
     seed: int = 0,
+    attack: Attack | None = None,
 ) -> Permutation:
     """The permutation of `net_b` under which its neurons match those of `net_a` best.
 
@@ -41,7 +43,8 @@ def align(
     The first three look at `activations` behind or before the nonlinearities; the last three need
     no data. `seed` serves "weights" and "random". A group observed at several sites sums over them
     (Appendix D). Blocks (attention heads, convolution groups) are matched by the best match of
-    their insides. A group without a site keeps its order.
+    their insides. A group without a site keeps its order. With an `attack`, robust networks are
+    compared on attacked images: each network on those that it is itself attacked with.
 
     Source: Algorithm 1 and eq. (2), Tatro et al. 2020; Li et al. 2016.
 
@@ -66,7 +69,9 @@ def align(
     if method == "weights":
         one, other = (dict(network.named_parameters()) for network in (net_a, net_b))
         return match_weights(one, other, symmetry, seed=seed)
-    moments = gather(net_a, net_b, data, symmetry, kind=activations, batch_size=batch_size)
+    moments = gather(
+        net_a, net_b, data, symmetry, kind=activations, batch_size=batch_size, attack=attack
+    )
     if method == "optimal-transport":
         return match_by_transport(symmetry, moments)
     return match(symmetry, scores(symmetry, moments, method))

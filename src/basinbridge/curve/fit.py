@@ -10,6 +10,7 @@ from ..data.batches import Batch, Data
 from ..errors import InputError
 from ..state import Layout, bind
 from ..train.loop import Recipe, Settings, add_decay, descend, loss_and_gradient
+from ..train.stopping import Best
 from .paths import Curve
 
 
@@ -48,6 +49,11 @@ def fit(
             walker.gradient.add_(walker.movable_points - begun, alpha=1 / proximal)
         return loss
 
+    best = Best.of(
+        recipe.early_stopping,
+        walker.movable_points,
+        lambda: curve.with_points(walker.all_points()).network_at(0.5),
+    )
     descend(
         walker.movable_points,
         walker.gradient,
@@ -57,6 +63,7 @@ def fit(
         carried={"network": walker.network, "t": generator},
         fixed={**walker.fixed(), "proximal": proximal},
         where=walker.where,
+        best=best,
     )
     return curve.with_points(walker.all_points())
 

@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -93,15 +93,21 @@ def run_pair(
 
 
 def path_entry(found: CurveReport) -> dict[str, Any]:
-    """A curve's scores as a report holds them."""
-    entry = {key: list(value) for key, value in asdict(found).items() if isinstance(value, tuple)}
-    return {
-        **entry,
+    """A curve's scores as a report holds them, those under attack by names with `robust_`."""
+    entry = {
+        "t": list(found.t),
+        "length": list(found.length),
+        "loss": list(found.loss),
+        "accuracy": list(found.accuracy),
         "average_accuracy": found.average_accuracy,
         "minimum_accuracy": found.minimum_accuracy,
         "average_loss": found.average_loss,
         "barrier": found.barrier,
     }
+    if found.robust is None:
+        return entry
+    robust = path_entry(found.robust)
+    return entry | {f"robust_{key}": robust[key] for key in robust if key not in ("t", "length")}
 
 
 def endpoints_of(entry: dict[str, Any]) -> dict[str, Any]:

@@ -21,6 +21,7 @@ from ..errors import InputError
 from ..state import Layout, bind
 from .checkpoint import Carried, Checkpoint, Keeper, Position
 from .objective import Objective, standard
+from .stopping import Best, EarlyStopping
 
 Schedule = Callable[[float, int], float]
 Progress = Callable[[int, int, float], None]
@@ -47,6 +48,18 @@ def halving(epoch: float, epochs: int) -> float:
     return float(0.5 ** (epoch // 20))
 
 
+def piecewise_linear(epoch: float, epochs: int) -> float:
+    """Share of the first learning rate: 1 to half time, 1 % from nine tenths, a line between.
+
+    The schedule of the paper's robust networks (Section 5), after Garipov et al. 2018.
+
+    >>> [round(piecewise_linear(epoch, 200), 4) for epoch in (0, 99, 140, 180, 199)]
+    [1.0, 1.0, 0.505, 0.01, 0.01]
+    """
+    fallen = min(max((epoch / epochs - 0.5) / 0.4, 0.0), 1.0)
+    return 1.0 - 0.99 * fallen
+
+
 @dataclass(frozen=True)
 class Recipe:
     """How to descend: stochastic gradient descent with Nesterov momentum.
@@ -57,7 +70,7 @@ class Recipe:
     `mixed_precision` runs forward passes in bfloat16 where that is safe; weights stay float32.
     `progress(epoch, epochs, loss)` is called after every epoch with its mean loss in nats.
     `checkpoint` names the file that training goes on from and that keeps its state; the epochs
-    before are told to `progress` once more.
+    before are told to `progress` once more. `early_stopping` keeps the epoch with the best score.
     """
 
     epochs: int = 20
@@ -72,6 +85,7 @@ class Recipe:
     mixed_precision: bool = False
     progress: Progress | None = None
     checkpoint: Checkpoint | None = None
+    early_stopping: EarlyStopping | None = None
 
     def __post_init__(self) -> None:
         if self.epochs < 0 or self.batch_size < 1 or not self.learning_rate > 0:
@@ -101,6 +115,7 @@ class Settings(TypedDict, total=False):
     mixed_precision: bool
     progress: Progress | None
     checkpoint: Checkpoint | None
+    early_stopping: EarlyStopping | None
 
 
 def train(network: nn.Module, data: Data, **settings: Unpack[Settings]) -> nn.Module:
@@ -127,7 +142,8 @@ def train(network: nn.Module, data: Data, **settings: Unpack[Settings]) -> nn.Mo
         add_decay(twin, weights, recipe.weight_decay, gradient)
         return loss
 
-    descend(weights, gradient, step, data, recipe, carried={"network": twin})
+    best = Best.of(recipe.early_stopping, vector, lambda: copy.deepcopy(twin))
+    descend(weights, gradient, step, data, recipe, carried={"network": twin}, best=best)
     return freed(twin)
 
 
@@ -172,13 +188,15 @@ def descend(
     carried: Mapping[str, Carried] | None = None,
     fixed: Mapping[str, object] | None = None,
     where: Callable[[], str] = lambda: "",
+    best: Best | None = None,
 ) -> list[float]:
     """Minimise: `step` writes the gradient of a batch, the optimiser changes `weights` in place.
 
     `after` is called behind every change, to bring the weights back to where they must lie.
     For checkpoints, `carried` names the tensors, generators and networks that `step` changes, and
     `fixed` what else must be as it was for a descent to go on. Global random choices, such as
-    dropout's, follow from the recipe's seed.
+    dropout's, follow from the recipe's seed. `best` scores every epoch; it may end the descent, and
+    at last puts the best epoch's weights back.
 
     Returns the mean loss of every epoch, in nats. Raises `InputError` naming the step, what `where`
     says of it, and the learning rate if a loss, a gradient or a weight is no longer finite.
@@ -188,6 +206,8 @@ def descend(
     total = torch.zeros((), device=weights.device)
     position = Position(count_batches(data, recipe.batch_size, training=True))
     changed = {"weights": weights, "momentum": momentum, "total": total, **(carried or {})}
+    if best is not None:
+        changed |= best.carried
     compared = {**vars(recipe), **(fixed or {})}
     rate = recipe.learning_rate
     # Elsewhere than on a CPU every look at a number holds up the device.
@@ -198,7 +218,7 @@ def descend(
     ):
         for epoch, loss_before in enumerate(position.history):
             recipe.tell(epoch + 1, loss_before)
-        while position.epoch < recipe.epochs:
+        while position.epoch < recipe.epochs and not (best and best.is_over()):
             batches = training_batches(
                 data,
                 recipe.batch_size,
@@ -222,7 +242,11 @@ def descend(
                 raise _diverged(position, rate, total, where(), recipe)
             position.end_epoch(total)
             recipe.tell(position.epoch, position.history[-1])
+            if best is not None:
+                best.score()
         keeper.ended()
+    if best is not None:
+        best.restore()
     return position.history
 
 
