@@ -33,7 +33,7 @@ from basinbridge.experiments.specs import EXHIBITS, SCHEDULES, STAND_IN, Trainin
 from basinbridge.experiments.store import Store, in_order
 from basinbridge.experiments.work import Workplace
 from basinbridge.models import DigitsNet
-from basinbridge.state import read_tensors
+from basinbridge.reading import read_tensors
 from basinbridge.symmetry.discover import discover
 from basinbridge.train import checkpoint
 

@@ -7,7 +7,8 @@ import pytest
 import torch
 from test_cli import call
 
-from basinbridge.state import load_state, read_tensors
+from basinbridge.reading import read_tensors
+from basinbridge.state import load_state
 
 NETWORK = """
 import signal

@@ -15,7 +15,8 @@ from basinbridge.experiments.run import run
 from basinbridge.experiments.store import Store
 from basinbridge.experiments.work import Workplace, mean_square
 from basinbridge.models import DigitsNet
-from basinbridge.state import load_record, load_state
+from basinbridge.reading import read_record
+from basinbridge.state import load_state
 from basinbridge.train.loop import cosine
 
 ALL = ("table1", "figure1", "figure2", "figure6", "figure7")
@@ -53,7 +54,7 @@ def test_an_endpoint_is_what_training_from_its_seed_gives(made):
     path = store.path(parts["endpoints"]["end"])
     found = load_state(path)
     assert all(torch.equal(found[name], tensor) for name, tensor in expected.state_dict().items())
-    record = load_record(path)
+    record = read_record(path)
     assert len(record["history"]) == 2
     assert record["settings"]["training"]["epochs"] == 2
     assert record["seconds"] > 0
@@ -100,7 +101,7 @@ def test_the_straight_line_lies_below_its_curve(made):
 def test_pam_starts_where_it_is_told_and_notes_both_histories(made):
     store, parts = made
     for name, aligned in (("pam_unaligned", False), ("pam_aligned", True)):
-        record = load_record(store.path(parts["training"][name]))
+        record = read_record(store.path(parts["training"][name]))
         assert record["aligned"] is aligned
         assert (len(record["history"]), len(record["permutation_history"])) == (1, 1)
         assert record["objective"] == sorted(record["objective"], reverse=True)
@@ -125,9 +126,9 @@ def test_a_training_that_is_stopped_goes_on_to_the_same_bits(made, tmp_path):
     assert not run(plan.stages, store, Workplace(store).carry_out).failed
     before, after = (load_state(one.path(start)) for one in (made[0], store))
     assert all(torch.equal(before[name], after[name]) for name in before)
-    record = load_record(store.path(start))
+    record = read_record(store.path(start))
     assert record["resumed"] is True
-    assert record["history"] == load_record(made[0].path(start))["history"]
+    assert record["history"] == read_record(made[0].path(start))["history"]
     assert list((tmp_path / "checkpoints").iterdir()) == []
 
 

@@ -7,10 +7,10 @@ import pytest
 
 from basinbridge.errors import InputError
 from basinbridge.experiments.specs import STAND_IN, Case, Published
+from basinbridge.reading import read_record
 from basinbridge.report.comparison import print_comparison
 from basinbridge.report.pictures import write_pictures
 from basinbridge.report.run import difference, final_losses, read_run, rows_of
-from basinbridge.state import load_record
 
 EXHIBITS = ("table1", "table2", "figure1", "figure6", "figure7")
 
@@ -62,7 +62,7 @@ def test_the_paper_stands_beside_its_own_cases_only(made, monkeypatch):
 
 
 def test_losses_at_convergence_hold_the_l2_term(made):
-    records = [load_record(file) for file in made.glob("results/curve-*.safetensors")]
+    records = [read_record(file) for file in made.glob("results/curve-*.safetensors")]
     expected = sorted(record["history"][-1] + record["decay_term"] for record in records)
     case = case_of(made, "table2")
     found = final_losses(case, "unaligned") + final_losses(case, "aligned")

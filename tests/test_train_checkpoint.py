@@ -15,7 +15,8 @@ import basinbridge as bb
 from basinbridge.curve.neb import fit_chain
 from basinbridge.curve.permuting import RelaxedEnd, relaxed_permutation
 from basinbridge.errors import Stopped
-from basinbridge.state import read_tensors, save_state
+from basinbridge.reading import read_tensors
+from basinbridge.state import save_state
 from basinbridge.symmetry.relaxed import relax
 from basinbridge.train import checkpoint as checkpoints
 from basinbridge.train.loop import Recipe, descend

@@ -6,7 +6,6 @@ A *state* is what `module.state_dict()` returns: parameters and buffers by name.
 
 import copy
 import glob
-import json
 import os
 import tempfile
 import time
@@ -14,14 +13,14 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
+from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from .errors import InputError
+from .reading import PICKLES, read_pickle, read_tensors
 
 State = dict[str, Tensor]
 _UNFINISHED = ".unfinished"
@@ -212,37 +211,9 @@ def load_state(path: Path | str) -> State:
     for a file that is missing, truncated or not a state, or that holds a NaN or an infinity.
     """
     path = Path(path)
-    if path.suffix in (".pt", ".pth", ".bin", ".ckpt"):
-        state = _load_pickle(path)
-    else:
-        state, _ = read_tensors(path)
+    state = read_pickle(path) if path.suffix in PICKLES else read_tensors(path)[0]
     check_finite(state, str(path))
     return state
-
-
-def read_tensors(path: Path) -> tuple[State, dict[str, str]]:
-    """The tensors of a safetensors file by name, and the metadata of its header.
-
-    Raises `InputError` for a file that is missing or is not whole.
-    """
-    if not path.is_file():
-        raise InputError(f"{path}: no such file")
-    try:
-        with safe_open(path, framework="pt") as file:
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-            return tensors, dict(file.metadata() or {})
-    except (SafetensorError, OSError, ValueError) as error:
-        raise InputError(f"{path}: not a readable safetensors file ({error})") from error
-
-
-def load_record(path: Path | str) -> dict[str, Any]:
-    """What a command noted in a file's header about its making; empty where there is nothing."""
-    try:
-        with safe_open(path, framework="pt") as file:
-            record = json.loads((file.metadata() or {}).get("record", "{}"))
-    except (SafetensorError, OSError, ValueError):
-        return {}
-    return record if isinstance(record, dict) else {}
 
 
 def check_finite(state: Mapping[str, Tensor], owner: str) -> None:
@@ -250,20 +221,3 @@ def check_finite(state: Mapping[str, Tensor], owner: str) -> None:
     for name, tensor in state.items():
         if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
             raise InputError(f"{owner}: tensor {name!r} holds a NaN or an infinity")
-
-
-def _load_pickle(path: Path) -> State:
-    if not path.is_file():
-        raise InputError(f"{path}: no such file")
-    try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise InputError(f"{path}: not a state dict that is safe to read ({reason})") from error
-    if isinstance(content, Mapping) and isinstance(content.get("state_dict"), Mapping):
-        content = content["state_dict"]
-    if not isinstance(content, Mapping) or not all(
-        isinstance(name, str) and isinstance(tensor, Tensor) for name, tensor in content.items()
-    ):
-        raise InputError(f"{path}: not a state dict (named tensors)")
-    return {name: tensor.detach() for name, tensor in content.items()}

@@ -10,8 +10,9 @@ from ..curve.files import load_curve
 from ..evaluate.along import Score, prepared, score
 from ..evaluate.ensemble import Ensemble, ensemble
 from ..evaluate.merge import merge
+from ..reading import read_record
 from ..report.picture import write_result
-from ..state import load_record, save_state
+from ..state import save_state
 from ..symmetry.discover import discover
 from .work import Setting, load_match
 
@@ -46,9 +47,9 @@ def merge_states(
         began,
         **asdict(chosen),
         repaired=found.repaired,
-        start=load_record(ends[0]),
-        end=load_record(ends[1]),
-        match=None if match is None else load_record(match),
+        start=read_record(ends[0]),
+        end=read_record(ends[1]),
+        match=None if match is None else read_record(match),
     )
     save_state(found.network.state_dict(), out, record=json.dumps(record))
     tests = prepared(work.test_data, 500, work.device)

@@ -12,7 +12,7 @@ from ..curve.neb import fit_chain
 from ..curve.paths import Bezier, Curve, Linear, PolyChain
 from ..errors import InputError
 from ..experiments.pair import Watch
-from ..state import load_record
+from ..reading import read_record
 from .work import Setting, Training, renumbered
 
 
@@ -61,9 +61,9 @@ def fit_curve(
         **asdict(chosen),
         **asdict(shape),
         aligned=match is not None,
-        start=load_record(ends[0]),
-        end=load_record(ends[1]),
-        match=None if match is None else load_record(match),
+        start=read_record(ends[0]),
+        end=read_record(ends[1]),
+        match=None if match is None else read_record(match),
     )
     save_curve(curve, out, record)
     kept.remove()

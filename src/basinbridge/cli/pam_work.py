@@ -9,7 +9,8 @@ from typing import Any
 from ..curve.files import save_curve
 from ..curve.pam import PermutationMethod, Start, pam
 from ..experiments.pair import Watch
-from ..state import load_record, save_state
+from ..reading import read_record
+from ..state import save_state
 from ..symmetry.discover import discover
 from .work import Setting, Training
 
@@ -57,7 +58,7 @@ def fit_in_turns(
         began, **asdict(chosen), pam=asdict(turns), objective=list(found.history)
     )
     more = {"aligned": turns.begin == "aligned", "match": None}
-    records = dict(zip(("start", "end"), map(load_record, ends), strict=True))
+    records = dict(zip(("start", "end"), map(read_record, ends), strict=True))
     save_curve(found.curve, out, {**made, **more, **records})
     if match_out is not None:
         save_state(found.permutation, match_out, kind="permutation", record=json.dumps(made))

@@ -4,6 +4,7 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from rich.console import Console
@@ -11,7 +12,7 @@ from rich.console import Console
 from ..data.datasets import is_local
 from ..errors import InputError
 from ..experiments.estimate import FACTS, Speeds, measure, seconds_of, sizes_of
-from ..experiments.plan import CasePlan, plan_case, read_plan, write_plan
+from ..experiments.plan import PLAN, CasePlan, plan_case, read_plan, write_plan
 from ..experiments.run import Outcome, run
 from ..experiments.specs import (
     SCHEDULES,
@@ -25,6 +26,7 @@ from ..experiments.specs import (
 )
 from ..experiments.store import Stage, Store, in_order
 from ..experiments.work import Workplace
+from ..reading import blaming
 from .progress import Bars
 
 DEFAULT_SEEDS = (0, 1, 2, 3, 4, 5)
@@ -189,9 +191,14 @@ def show_status(folder: Path, everything: bool) -> None:
     """Print how many stages of each kind are done, running and missing, and which are running."""
     store = Store(folder)
     plan = read_plan(store)
+    with blaming(folder / PLAN, "make the run again"):
+        _print_status(store, plan, everything)
+
+
+def _print_status(store: Store, plan: dict[str, Any], everything: bool) -> None:
     states = {}
     for name, entry in plan["stages"].items():
-        done = (folder / "results" / entry["file"]).is_file()
+        done = (store.folder / "results" / entry["file"]).is_file()
         states[name] = "done" if done else "running" if store.running(name) else "missing"
     console = Console(highlight=False)
     names = ", ".join(plan["exhibits"])
@@ -218,10 +225,11 @@ def write_report_of(folder: Path, pictures: bool) -> None:
     from ..report.run import read_run
 
     run = read_run(folder)
-    print_comparison(run)
     page = folder / "report.html"
-    write_html(run, page)
-    print(f"wrote {page}")
-    if pictures:
-        files = write_pictures(run, folder / "pictures")
-        print(f"wrote {len(files)} files in {folder / 'pictures'}")
+    with blaming(folder, "delete the stages that are damaged and run again"):
+        print_comparison(run)
+        write_html(run, page)
+        print(f"wrote {page}")
+        if pictures:
+            files = write_pictures(run, folder / "pictures")
+            print(f"wrote {len(files)} files in {folder / 'pictures'}")

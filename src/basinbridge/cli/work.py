@@ -277,6 +277,7 @@ def evaluate_curves(
             paths[f"linear_{name}"] = Linear.between(curve.network_at(0), curve.state_at(1))
         paths[f"curve_{name}"] = curve
         records.append(record)
+    started = records[0].get("start") or {}
     began = time.perf_counter()
     entries = {
         name: path_entry(
@@ -292,7 +293,7 @@ def evaluate_curves(
         for name, curve in paths.items()
     }
     pair = {
-        "seeds": [records[0].get(end, {}).get("seed", -1) for end in ("start", "end")],
+        "seeds": [(records[0].get(end) or {}).get("seed", -1) for end in ("start", "end")],
         "endpoints": endpoints_of(next(iter(entries.values()))),
         **entries,
         "seconds": _seconds(records, time.perf_counter() - began),
@@ -301,8 +302,8 @@ def evaluate_curves(
         "dataset": work.train_data.name,
         "model": work.model,
         "device": describe_device(work.device),
-        "epochs": records[0].get("start", {}).get("epochs"),
-        "learning_rate": records[0].get("start", {}).get("learning_rate"),
+        "epochs": started.get("epochs"),
+        "learning_rate": started.get("learning_rate"),
         "curve_epochs": records[0].get("epochs"),
         "curve_learning_rate": records[0].get("learning_rate"),
         "batch_size": records[0].get("batch_size"),
@@ -318,11 +319,12 @@ def _seconds(records: Sequence[dict[str, Any]], evaluating: float) -> dict[str, 
     seconds: dict[str, float] = {}
     for record in records:
         for end in ("start", "end"):
-            if "seconds" in record.get(end, {}):
+            if "seconds" in (record.get(end) or {}):
                 seconds[f"train_{end}"] = record[end]["seconds"]
-        if record.get("match"):
-            seconds["align"] = record["match"]["seconds"]
-        seconds[f"fit_{'aligned' if record.get('aligned') else 'unaligned'}"] = record["seconds"]
+        name = "aligned" if record.get("aligned") else "unaligned"
+        for stage, made in (("align", record.get("match") or {}), (f"fit_{name}", record)):
+            if "seconds" in made:
+                seconds[stage] = made["seconds"]
     return {**seconds, "evaluate": round(evaluating, 2)}
 
 

@@ -9,7 +9,8 @@ import torch
 from torch import nn
 
 from ..errors import InputError
-from ..state import check_finite, check_states, read_tensors, save_state
+from ..reading import blaming, parsed, read_tensors, record_in
+from ..state import check_finite, check_states, save_state
 from .paths import Bezier, Curve, Linear, PolyChain
 
 KINDS: dict[str, type[Curve]] = {kind.name: kind for kind in (Bezier, PolyChain, Linear)}
@@ -45,19 +46,18 @@ def load_curve(path: Path | str, network: nn.Module) -> tuple[Curve, dict[str, A
     if metadata.get("kind") not in KINDS or "movable" not in metadata:
         raise InputError(f"{path}: not a curve; make one with `basinbridge connect`")
     check_finite(tensors, str(path))
+    numbers = {str(place): place for place in range(len(tensors))}
     states: dict[int, dict[str, torch.Tensor]] = {}
     for name, tensor in tensors.items():
         number, _, inner = name.partition("/")
-        if not number.isdecimal():
+        if number not in numbers:
             raise InputError(f"{path}: tensor {name!r} belongs to no control point")
-        states.setdefault(int(number), {})[inner] = tensor
+        states.setdefault(numbers[number], {})[inner] = tensor
     if sorted(states) != list(range(len(states))) or len(states) < 2:
         raise InputError(f"{path}: control points are missing")
-    try:
-        movable = tuple(int(place) for place in json.loads(metadata["movable"]))
-        record = dict(json.loads(metadata.get("record", "{}")))
-    except (ValueError, TypeError) as error:
-        raise InputError(f"{path}: its header is broken ({error})") from error
+    with blaming(path, "make the curve again"):
+        movable = _movable(parsed(metadata["movable"]), len(states))
+        record = record_in(metadata)
     check_states(network.state_dict(), states[0], "the model", str(path))
     kind = KINDS[metadata["kind"]]
     line = Linear.between(network, states[0])
@@ -72,3 +72,14 @@ def load_curve(path: Path | str, network: nn.Module) -> tuple[Curve, dict[str, A
     line.network.load_state_dict(states[0])
     points = torch.stack([line.layout.flatten(states[place]) for place in range(len(states))])
     return kind(line.network, points, movable), record
+
+
+def _movable(found: object, count: int) -> tuple[int, ...]:
+    """Places of control points in a row; raises `ValueError` if they are something else."""
+    if not isinstance(found, list):
+        raise ValueError("its movable control points are no list")
+    first = found[0] if found and type(found[0]) is int else 0
+    places = range(first, first + len(found))
+    if found != [*places] or first < 0 or places.stop > count:
+        raise ValueError("its movable control points make no sense")
+    return tuple(places)

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from basinbridge.errors import InputError
+from basinbridge.reading import parsed, read_tensors
 from basinbridge.state import replacing
 
 _logger = logging.getLogger("basinbridge")
@@ -46,18 +47,18 @@ def cache_file(name: str, split: str, fingerprint: str) -> Path:
 
 def read(path: Path) -> Decoded | None:
     """What `write` put at `path`; None where there is no such file or it is damaged."""
-    from safetensors import SafetensorError, safe_open
-
-    try:
-        with safe_open(path, framework="pt") as file:
-            class_names = json.loads((file.metadata() or {})["class_names"])
-            images, labels = file.get_tensor("images"), file.get_tensor("labels")
-    except FileNotFoundError:
+    if not path.is_file():
         return None
-    except (OSError, SafetensorError, KeyError, ValueError) as error:
+    try:
+        tensors, metadata = read_tensors(path)
+        class_names = parsed(metadata["class_names"])
+        images, labels = tensors["images"], tensors["labels"]
+    except (InputError, KeyError, ValueError) as error:
         _logger.warning("decoding anew: the cached %s is damaged (%s)", path, error)
         return None
-    if images.dtype != torch.uint8 or images.ndim != 4 or labels.shape != images.shape[:1]:
+    shaped = images.ndim == 4 and labels.shape == images.shape[:1]
+    named = isinstance(class_names, list) and all(isinstance(name, str) for name in class_names)
+    if not (shaped and named and (images.dtype, labels.dtype) == (torch.uint8, torch.int64)):
         _logger.warning("decoding anew: the cached %s holds something else", path)
         return None
     return Decoded(images, labels, tuple(class_names))

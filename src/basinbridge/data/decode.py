@@ -12,18 +12,21 @@ import json
 import socket
 import urllib.parse
 import urllib.request
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from basinbridge.data import cache
 from basinbridge.data.cache import Decoded
 from basinbridge.errors import InputError
+from basinbridge.reading import reason
 
 if TYPE_CHECKING:
     from datasets import Dataset, DatasetDict, Features
@@ -34,6 +37,11 @@ Split: TypeAlias = Literal["train", "test"]
 _SPLIT_NAMES = {"train": ("train",), "test": ("test", "valid", "validation")}
 _FORMAT = "1"  # raise it when decoding changes, and no older cache file is read again
 _BLOCK = 500
+MOST_CLASSES = 1_000_000
+MOST_PIXELS = 2**24
+"""Of one image. A small file may claim to unpack to any number."""
+MOST_BYTES = 2**28
+"""Of one image as it is encoded."""
 
 
 @dataclass(frozen=True)
@@ -212,6 +220,11 @@ def _label_column(
     if named:
         return column, tuple(features[column].names)
     highest = max(int(_labels(source, part, column).max()) for part in tables.values())
+    if highest >= MOST_CLASSES:
+        raise InputError(
+            f"data set {source.title!r}: column {column!r} has the label {highest}; "
+            f"labels must be below {MOST_CLASSES:,}"
+        )
     return column, tuple(str(label) for label in range(highest + 1))
 
 
@@ -221,7 +234,12 @@ def _labels(source: Source, table: "Dataset", column: str) -> torch.Tensor:
         raise InputError(
             f"data set {source.title!r}: column {column!r} lacks labels; every image needs one"
         )
-    return torch.tensor(labels, dtype=torch.int64)
+    try:
+        return torch.tensor(labels, dtype=torch.int64)
+    except (OverflowError, RuntimeError, TypeError) as error:
+        raise InputError(
+            f"data set {source.title!r}: column {column!r} holds no labels ({reason(error)})"
+        ) from error
 
 
 def _images(source: Source, table: "Dataset", column: str) -> Iterator["Image"]:
@@ -231,23 +249,44 @@ def _images(source: Source, table: "Dataset", column: str) -> Iterator["Image"]:
     for block in table.select_columns([column]).with_format("arrow").iter(batch_size=_BLOCK):
         for cell in block.column(column).to_pylist():
             with _naming(source, index):
-                encoded = cell["bytes"]
-                if encoded is None:
-                    encoded = Path(cell["path"]).read_bytes()
-                image = pillow.open(io.BytesIO(encoded))
+                image = pillow.open(io.BytesIO(_encoded(cell)))
+                if image.width * image.height > MOST_PIXELS:
+                    raise ValueError(f"it has {image.width}x{image.height} pixels")
             yield image
             index += 1
+
+
+def _encoded(cell: dict[str, Any]) -> bytes:
+    """The bytes of an image, in its row or in a file of moderate size that the row names."""
+    if cell["bytes"] is not None:
+        return bytes(cell["bytes"])
+    file = Path(cell["path"])
+    if not file.is_file():
+        raise ValueError(f"there is no file {str(file)!r}")
+    if file.stat().st_size > MOST_BYTES:
+        raise ValueError(f"{str(file)!r} is larger than {MOST_BYTES >> 20} MiB")
+    return file.read_bytes()
 
 
 @contextlib.contextmanager
 def _naming(source: Source, index: int) -> Iterator[None]:
     """Failures to read image `index`, inside, told as such."""
     try:
-        yield
-    except (OSError, SyntaxError, TypeError, ValueError) as error:  # Pillow raises all of these
+        with warnings.catch_warnings(action="ignore"):  # about sizes, which are checked here
+            yield
+    except Exception as error:  # Pillow's readers raise nearly everything
         raise InputError(
-            f"data set {source.title!r}: image {index} cannot be read ({error}); "
+            f"data set {source.title!r}: image {index} cannot be read ({reason(error)}); "
             "every row needs a whole image"
+        ) from error
+
+
+def _room(source: Source, shape: tuple[int, ...]) -> NDArray[np.uint8]:
+    try:
+        return np.empty(shape, dtype=np.uint8)
+    except (MemoryError, ValueError) as error:
+        raise InputError(
+            f"data set {source.title!r}: images of {shape} do not fit into memory"
         ) from error
 
 
@@ -259,7 +298,7 @@ def _pixels(source: Source, table: "Dataset", column: str, grey: bool) -> torch.
     for index, image in enumerate(_images(source, table, column)):
         if index == 0:
             size = image.size
-            pixels = np.empty((len(table), channels, size[1], size[0]), dtype=np.uint8)
+            pixels = _room(source, (len(table), channels, size[1], size[0]))
         if image.size != size:
             raise InputError(
                 f"data set {source.title!r}: image {index} is {image.width}x{image.height}, "

@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from ..errors import InputError
+from ..reading import read_json
 from ..state import replacing
 from .specs import (
     ALIGNED,
@@ -233,14 +234,11 @@ def write_plan(store: Store, plans: Iterable[CasePlan], schedule: Schedule) -> N
 def read_plan(store: Store) -> dict[str, Any]:
     """What `write_plan` wrote. Raises `InputError` if the folder holds no run."""
     file = store.folder / PLAN
-    try:
-        plan = json.loads(file.read_text(encoding="utf-8"))
-    except OSError:
+    if not file.is_file():
         raise InputError(
             f"{store.folder}: holds no {PLAN}; make a run with `basinbridge reproduce`"
-        ) from None
-    except ValueError as error:
-        raise InputError(f"{file}: is not valid JSON ({error})") from None
+        )
+    plan = read_json(file, "make the run again")
     if not isinstance(plan, dict) or plan.get("kind") != "plan" or plan.get("format") != FORMAT:
         raise InputError(f"{file}: is no plan of format {FORMAT}")
     return plan

@@ -23,6 +23,7 @@ from ..evaluate.along import evaluate
 from ..evaluate.plane import plane
 from ..evaluate.signature import signature
 from ..models.load import build
+from ..reading import read_json
 from ..state import load_state, replacing, save_state, with_state
 from ..symmetry.discover import discover
 from ..symmetry.groups import Symmetry
@@ -69,8 +70,8 @@ class Workplace:
         needed = stage.inputs["data"]
         if needed.name not in self.read:
             both = self._load(needed)
-            noted = json.loads(self.store.path(needed).read_text(encoding="utf-8"))["data"]
-            if describe_data(*both) != noted:
+            noted = read_json(self.store.path(needed), "delete it and run again")
+            if not isinstance(noted, dict) or describe_data(*both) != noted.get("data"):
                 raise InputError(
                     f"data set {needed.settings['dataset']!r} is not the one that "
                     f"{self.store.folder} began with; give another folder with --out"

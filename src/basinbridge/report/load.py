@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from basinbridge.errors import InputError
+from basinbridge.reading import read_json
 from basinbridge.state import replacing
 
 FORMAT = 1
@@ -39,16 +40,9 @@ def read_report(folder_or_file: Path) -> dict[str, Any]:
             a wrong type, a number that is not finite, or arrays of unequal lengths.
     """
     file = folder_or_file / FILE_NAME if folder_or_file.is_dir() else folder_or_file
-    try:
-        report = json.loads(file.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise InputError(
-            f"{file}: there is no such file; give a folder that holds {FILE_NAME}"
-        ) from None
-    except OSError as error:
-        raise InputError(f"{file}: cannot be read ({error.strerror}); check the path") from None
-    except (ValueError, RecursionError) as error:
-        raise InputError(f"{file}: is not valid JSON ({error}); {_ADVICE}") from None
+    if not file.is_file():
+        raise InputError(f"{file}: there is no such file; give a folder that holds {FILE_NAME}")
+    report = read_json(file, _ADVICE)
     return check_report(report, str(file))
 
 

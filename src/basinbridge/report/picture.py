@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from basinbridge.errors import InputError
+from basinbridge.reading import read_json
 from basinbridge.state import replacing
 
 if TYPE_CHECKING:
@@ -36,12 +37,7 @@ def read_result(path: Path, kind: str) -> dict[str, Any]:
 
     Raises `InputError` if the file is missing, is not JSON, or holds something else.
     """
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror}); check the path") from None
-    except (ValueError, RecursionError) as error:
-        raise InputError(f"{path}: is not valid JSON ({error}); make it again") from None
+    found = read_json(path, "make it again")
     if not isinstance(found, dict) or found.get("format") != 1 or found.get("kind") != kind:
         raise InputError(f"{path}: holds no {kind} of format 1; make it with `basinbridge {kind}`")
     return found

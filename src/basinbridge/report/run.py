@@ -1,6 +1,5 @@
 """A run's plan and results, read for tables and pictures; nothing is computed anew."""
 
-import json
 import statistics
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -8,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from basinbridge.errors import InputError
-from basinbridge.experiments.plan import read_plan
+from basinbridge.experiments.plan import PLAN, read_plan
 from basinbridge.experiments.specs import Case, Published, published
 from basinbridge.experiments.store import Store
-from basinbridge.state import load_record
+from basinbridge.reading import blaming, read_json, read_record
 
 
 @dataclass(frozen=True)
@@ -107,7 +106,7 @@ def read_run(folder: Path) -> Run:
     store = Store(folder)
     plan = read_plan(store)
     results = {}
-    try:
+    with blaming(folder / PLAN, "make the run again"):
         for name, entry in plan["stages"].items():
             file = folder / "results" / entry["file"]
             if file.is_file():
@@ -115,18 +114,13 @@ def read_run(folder: Path) -> Run:
         for exhibit in plan["exhibits"].values():
             for case in exhibit["cases"].values():
                 _ = case["model"], case["dataset"], case["methods"], case["pairs"], case["shown"]
-    except (KeyError, TypeError, AttributeError) as error:
-        raise InputError(f"{folder}: its plan is damaged ({error!r}); make the run again") from None
     return Run(folder, plan, results)
 
 
 def _read(file: Path) -> Mapping[str, Any]:
     if file.suffix == ".safetensors":
-        return {"record": load_record(file)}
-    try:
-        found = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise InputError(f"{file}: is damaged ({error}); delete it and run again") from None
+        return {"record": read_record(file)}
+    found = read_json(file, "delete it and run again")
     if not isinstance(found, dict) or not isinstance(found.get("record"), dict):
         raise InputError(f"{file}: holds no result; delete it and run again")
     return found

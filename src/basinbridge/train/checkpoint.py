@@ -25,7 +25,8 @@ from torch import Tensor, nn
 
 from ..data.batches import Batch, Data, ImageData
 from ..errors import InputError, Stopped
-from ..state import check_finite, check_states, read_tensors, save_state
+from ..reading import read_tensors
+from ..state import check_finite, check_states, save_state
 
 FORMAT = "basinbridge checkpoint 1"
 Carried: TypeAlias = Tensor | torch.Generator | nn.Module
