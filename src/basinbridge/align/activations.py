@@ -153,6 +153,11 @@ def _trace_for(
     if key not in known:
         training = symmetry.traces[number].training
         known[key] = trace(network, inputs, training=training)
+        if len(known[key].nodes) != len(symmetry.traces[number].nodes):
+            raise InputError(
+                f"{type(network).__name__} goes through a batch one by one, so its groups are "
+                "found in batches of the example's size only; give the data in such batches"
+            )
     return known[key]
 
 

@@ -12,10 +12,11 @@ from .axes import Axes, Equations
 from .groups import Symmetry
 from .naming import groups_of
 from .proof import prove
+from .refusal import check_input, refusal
 from .rules import RULES, Call, Value
 from .settled import NamedAxis, settle
 from .solve import solve
-from .trace import Example, Trace, operator_of, trace
+from .trace import Example, Trace, arguments_of, module_of, operator_of, trace
 
 KNOWN = 4096
 
@@ -53,6 +54,7 @@ def discover(
     >>> discover(net, torch.zeros(2, 4), fixed=[("0.weight", 0)]).groups
     {}
     """
+    check_input(network, example)
     traces = [trace(network, example)]
     names = {name for name, _ in network.named_parameters()}
     if names - traces[0].used():
@@ -61,7 +63,10 @@ def discover(
             traces = [full] if full.used() >= traces[0].used() else [traces[0], full]
     symmetry = symmetry_of(network, tuple(traces), fixed, tied)
     if proof:
-        prove(network, symmetry, example)
+        try:
+            prove(network, symmetry, example)
+        except RuntimeError as error:
+            raise refusal(network, *arguments_of(example), error) from error
     return symmetry
 
 
@@ -211,7 +216,7 @@ def _apply(
     """Apply the rule of one operator, or pin all that it touches."""
     name = operator_of(node)
     shapes = _shapes(node.meta["val"])
-    place = _module_of(node)
+    place = module_of(node)
     result = None
     if name is not None:
         arguments = fx.node.map_arg(_bound(node), lambda one: found.get(one))
@@ -260,11 +265,6 @@ def _pin_all(value: object, equations: Equations, why: str) -> None:
         if isinstance(one, Value):
             for dim, axis in enumerate(one.axes):
                 equations.pin(axis, dim, why)
-
-
-def _module_of(node: fx.Node) -> str:
-    stack = node.meta.get("nn_module_stack") or {}
-    return str(list(stack.values())[-1][0]) if stack else ""
 
 
 def _number(value: object) -> object:

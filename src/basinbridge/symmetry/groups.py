@@ -1,10 +1,12 @@
 """What is known about the symmetry of one architecture: its groups, and what is fixed and why."""
 
+import textwrap
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from .axes import Atoms
 from .solution import Solution
-from .trace import Trace
+from .trace import Trace, module_of
 
 
 @dataclass(frozen=True)
@@ -58,30 +60,67 @@ class Symmetry:
     traces: tuple[Trace, ...]
 
     def __str__(self) -> str:
-        """A table of the groups, and what is fixed."""
-        lines = [
-            f"{len(self.groups)} groups act on {100 * self.parameter_share:.1f} % of the parameters"
-        ]
-        width = max((len(name) for name in self.groups), default=0)
+        """What each group renumbers and where it is seen; what is fixed and why."""
+        share = f"{100 * self.parameter_share:.1f} % of the parameters"
+        count = f"{len(self.groups)} group" + ("s act" if len(self.groups) > 1 else " acts")
+        lines = [f"{count} on {share}." if self.groups else "No neurons can be renumbered."]
+        if not all(one.any_batch for one in self.traces):
+            lines += _wrapped(
+                "The graph holds for batches of the example's size only; alignment traces it anew "
+                "for others, and refuses data if it then differs."
+            )
         for group in self.groups.values():
-            sites = len([site for site in group.sites if site.kind != "pre"])
-            within = "" if group.parent is None else f", within each of {group.parent}"
-            counts = f"{_counted(len(group.tensors), 'axis')}, {_counted(sites, 'site')}"
-            lines.append(f"  {group.name:<{width}}  size {group.size:>5}, {counts}{within}")
-        reasons: dict[str, list[str]] = {}
-        for (tensor, dim), reason in self.fixed.items():
-            reasons.setdefault(reason.partition(" in ")[0], []).append(f"{tensor}[{dim}]")
-        if reasons:
-            lines.append("fixed:")
+            within = "" if group.parent is None else f" in each of {group.parent}"
+            lines += ["", *_wrapped(f"{group.name}: size {group.size}{within}")]
+            lines += _wrapped(f"moves {_listed(_by_module(group.tensors), 4)}", indent=4)
+            if group.sites:
+                lines += _wrapped(f"seen {_listed(self._places(group.sites), 2)}", indent=4)
+        reasons: dict[str, list[tuple[str, int]]] = {}
+        for axis, reason in self.fixed.items():
+            reasons.setdefault(reason.partition(" in ")[0], []).append(axis)
+        lines += ["", "Fixed:"] if reasons else []
         for reason, axes in reasons.items():
-            shown = ", ".join(axes[:2]) + (f" and {len(axes) - 2} more" if len(axes) > 2 else "")
-            lines.append(f"  by {reason}: {shown}")
+            lines += _wrapped(f"by {reason}: {_listed(_by_module(axes), 3)}", indent=2)
         if self.unsupported:
-            lines.append("operators without a rule (what they touch is fixed):")
-            lines.extend(f"  {operator}" for operator in self.unsupported)
+            lines += ["", "Operators without a rule (what they touch is fixed):"]
+        for operator in self.unsupported:
+            lines += _wrapped(operator, indent=2)
         return "\n".join(lines)
 
+    def _places(self, sites: Sequence[Site]) -> list[str]:
+        """The modules at whose results a group is observed, by what happens there."""
+        words = {"post": "behind", "written": "at"}
+        modules = [{node.name: module_of(node) for node in one.nodes} for one in self.traces]
+        shown = [
+            f"{words[site.kind]} {modules[site.trace][site.node] or site.node}"
+            for site in sites
+            if site.kind in words
+        ]
+        return list(dict.fromkeys(shown))
 
-def _counted(count: int, noun: str) -> str:
-    plural = "axes" if noun == "axis" else f"{noun}s"
-    return f"{count} {noun if count == 1 else plural}"
+
+def _by_module(axes: Sequence[tuple[str, int]]) -> list[str]:
+    """Axes as TENSOR[DIM], or MODULE.*[DIM] for several tensors of one module."""
+    found: dict[tuple[str, int], list[str]] = {}
+    for tensor, dim in axes:
+        found.setdefault((tensor.rpartition(".")[0], dim), []).append(tensor)
+    return [
+        f"{tensors[0] if len(tensors) == 1 else f'{module}.*'.lstrip('.')}[{dim}]"
+        for (module, dim), tensors in found.items()
+    ]
+
+
+def _listed(entries: Sequence[str], most: int) -> str:
+    more = [f"{len(entries) - most} more"] if len(entries) > most else []
+    return ", ".join([*entries[:most], *more])
+
+
+def _wrapped(text: str, indent: int = 0) -> list[str]:
+    """Lines of at most 80 columns; the further ones indented by two more."""
+    return textwrap.wrap(
+        text,
+        width=80,
+        initial_indent=" " * indent,
+        subsequent_indent=" " * (indent + 2),
+        break_on_hyphens=False,
+    )

@@ -43,6 +43,11 @@ def prove(network: nn.Module, symmetry: Symmetry, example: Example, seed: int = 
     permutation = _drawn(symmetry, seed)
     graphs = tuple(one for one in symmetry.traces if one.training or dtype is torch.float64)
     before = _called(twin, example), _traced(twin, graphs, example)
+    if not any(torch.isfinite(output).any() for output in before[0]):
+        raise SymmetryError(
+            f"{type(network).__name__} gives no finite number for the example, so nothing can be "
+            "proved; give another example"
+        )
     renumber(twin, symmetry, permutation)
     called = _change(before[0], _called(twin, example))
     traced = _change(before[1], _traced(twin, graphs, example))

@@ -2,22 +2,22 @@
 
 import io
 import logging
-import traceback
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, redirect_stderr
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, fx, nn
 from torch.export.graph_signature import InputKind
+from torch.fx.experimental.symbolic_shapes import free_unbacked_symbols
 from torch.utils._pytree import tree_leaves, tree_map
 
 from ..errors import SymmetryError
 from ..state import mode
+from .refusal import refusal
 
 Example = Tensor | tuple[Any, ...] | dict[str, Any]
 
@@ -142,7 +142,8 @@ def trace(network: nn.Module, example: Example, *, training: bool = False) -> Tr
     """Trace a network; with `training`, the branches that only training takes.
 
     Either way the arithmetic is that of evaluation: batch norm uses its running statistics and
-    dropout does nothing. Raises `SymmetryError` when `torch.export` cannot follow the network.
+    dropout does nothing. Raises `SymmetryError` when `torch.export` cannot follow the network, and
+    `InputError` when the network does not accept the example.
     """
     arguments, named = arguments_of(example)
     automatic = tree_map(_automatic_batch, (arguments, named))
@@ -153,13 +154,14 @@ def trace(network: nn.Module, example: Example, *, training: bool = False) -> Tr
                 network, arguments, named, dynamic_shapes=shapes, strict=False
             )
         except Exception as error:
-            raise SymmetryError(_why(network, error)) from error
+            raise refusal(network, arguments, named, error) from error
     kinds = {spec.arg.name: spec for spec in program.graph_signature.input_specs}
     persistent = network.state_dict()
     states, constants, inputs = {}, {}, []
     any_batch = True
     for node in program.graph.nodes:
         if node.op != "placeholder":
+            _check_sizes(network, node)
             continue
         spec = kinds[node.name]
         if spec.kind in (InputKind.PARAMETER, InputKind.BUFFER) and spec.target in persistent:
@@ -176,19 +178,34 @@ def trace(network: nn.Module, example: Example, *, training: bool = False) -> Tr
     return Trace(module, states, constants, tuple(inputs), any_batch, training)
 
 
+def _check_sizes(network: nn.Module, node: fx.Node) -> None:
+    """Raise `SymmetryError` if the shape of an operator's result depends on values."""
+    if isinstance(value := node.meta.get("val"), Tensor) and free_unbacked_symbols(value):
+        where = f"{operator_of(node)} in {module_of(node) or 'the network'}"
+        raise SymmetryError(
+            f"{type(network).__name__} cannot be traced: the shape of what {where} gives depends "
+            "on values; discover a part without it"
+        )
+
+
+def module_of(node: fx.Node) -> str:
+    """The name of the module that an operator came from."""
+    stack = node.meta.get("nn_module_stack") or {}
+    return str(list(stack.values())[-1][0]) if stack else ""
+
+
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Keep torch.export from printing: `_why` says what counts when it fails."""
-    logger = logging.getLogger("torch.fx.experimental.symbolic_shapes")
-    level = logger.level
-    logger.setLevel(logging.CRITICAL)
+    """Keep torch.export from printing: `refusal` says what counts when it fails."""
+    before = logging.root.manager.disable
+    logging.disable(logging.CRITICAL)
     try:
         with redirect_stderr(io.StringIO()), warnings.catch_warnings():
             # Recurrent layers gather their weights anew, on attributes that are no state.
             warnings.filterwarnings("ignore", message="The tensor attributes? ")
             yield
     finally:
-        logger.setLevel(level)
+        logging.disable(before)
 
 
 def _automatic_batch(leaf: object) -> object:
@@ -242,17 +259,3 @@ def _evaluating(module: fx.GraphModule) -> fx.GraphModule:
                     node.args = (*node.args[:place], False, *node.args[place + 1 :])
     module.recompile()
     return module
-
-
-def _why(network: nn.Module, error: Exception) -> str:
-    """One line: which network, what torch.export said, and where in the user's code."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    said = lines[0] if lines else type(error).__name__
-    library = str(Path(torch.__file__).parent)
-    frames = [
-        frame
-        for frame in traceback.extract_tb(error.__traceback__)
-        if not frame.filename.startswith((library, "<")) and "basinbridge" not in frame.filename
-    ]
-    where = f" at {frames[-1].filename}:{frames[-1].lineno} ({frames[-1].line})" if frames else ""
-    return f"{type(network).__name__} cannot be traced{where}: {said}"
