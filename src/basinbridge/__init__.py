@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from .train.adversarial import Attack, adversarial
     from .train.checkpoint import Checkpoint
     from .train.loop import train
+    from .train.ranks import Ranks
     from .train.stopping import EarlyStopping
 
 __all__ = [
@@ -50,6 +51,7 @@ __all__ = [
     "PamResult",
     "Plane",
     "PolyChain",
+    "Ranks",
     "Signature",
     "Symmetry",
     "SymmetryError",
@@ -98,6 +100,7 @@ _HOMES = {
     "Checkpoint": "train.checkpoint",
     "train": "train.loop",
     "EarlyStopping": "train.stopping",
+    "Ranks": "train.ranks",
 }
 
 

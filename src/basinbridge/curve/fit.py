@@ -20,9 +20,10 @@ def fit(
     """A curve of the same kind whose movable control points minimise E_t[loss(r(t))].
 
     `settings` are the fields of a `Recipe`; the learning rate is 0.01 unless given. One t is
-    drawn from [0, 1] for each batch. The L2 term is one on r(t), not on the control points. With
-    `proximal` = nu, |phi - phi_0|^2 / (2 nu) is added, phi being all movable control points and
-    phi_0 where they start (Appendix E); the mean losses that `progress` hears are without it.
+    drawn from [0, 1] for each batch, with `ranks` one for each process. The L2 term is one on
+    r(t), not on the control points. With `proximal` = nu, |phi - phi_0|^2 / (2 nu) is added, phi
+    being all movable control points and phi_0 where they start (Appendix E); the mean losses that
+    `progress` hears are without it.
     Source: Algorithm 2, Tatro et al. 2020, after Garipov et al. 2018.
 
     >>> from basinbridge.curve.paths import Bezier
@@ -40,7 +41,8 @@ def fit(
         return curve
     walker = Walker.on(curve)
     begun = walker.movable_points.clone()
-    generator = torch.Generator().manual_seed(recipe.seed + 1)
+    offset = 0 if recipe.ranks is None else recipe.ranks.t_offset
+    generator = torch.Generator().manual_seed(recipe.seed + 1 + offset)
 
     def step(batch: Batch) -> Tensor:
         t = float(torch.rand((), generator=generator, dtype=torch.float64))

@@ -21,6 +21,7 @@ from ..errors import InputError
 from ..state import Layout, bind
 from .checkpoint import Carried, Checkpoint, Keeper, Position
 from .objective import Objective, standard
+from .ranks import Ranks
 from .stopping import Best, EarlyStopping
 
 Schedule = Callable[[float, int], float]
@@ -71,6 +72,8 @@ class Recipe:
     `progress(epoch, epochs, loss)` is called after every epoch with its mean loss in nats.
     `checkpoint` names the file that training goes on from and that keeps its state; the epochs
     before are told to `progress` once more. `early_stopping` keeps the epoch with the best score.
+    With `ranks` several processes train one thing, each on its share of the data and of a batch of
+    `batch_size`; they keep no checkpoint and do not stop early.
     """
 
     epochs: int = 20
@@ -86,6 +89,7 @@ class Recipe:
     progress: Progress | None = None
     checkpoint: Checkpoint | None = None
     early_stopping: EarlyStopping | None = None
+    ranks: Ranks | None = None
 
     def __post_init__(self) -> None:
         if self.epochs < 0 or self.batch_size < 1 or not self.learning_rate > 0:
@@ -93,6 +97,17 @@ class Recipe:
                 f"training needs epochs >= 0, batch size >= 1 and learning rate > 0; got "
                 f"{self.epochs}, {self.batch_size}, {self.learning_rate}"
             )
+        if self.ranks is not None:
+            if self.batch_size % self.ranks.count:
+                raise InputError(
+                    f"a batch of {self.batch_size} cannot be dealt out to "
+                    f"{self.ranks.count} processes; take a multiple of their number"
+                )
+            if self.checkpoint is not None or self.early_stopping is not None:
+                raise InputError(
+                    "processes that train together keep no checkpoint and do not stop early; "
+                    "leave these settings out"
+                )
 
     def tell(self, epoch: int, loss: float) -> None:
         """Call `progress`, if there is one, behind an epoch."""
@@ -116,6 +131,7 @@ class Settings(TypedDict, total=False):
     progress: Progress | None
     checkpoint: Checkpoint | None
     early_stopping: EarlyStopping | None
+    ranks: Ranks | None
 
 
 def train(network: nn.Module, data: Data, **settings: Unpack[Settings]) -> nn.Module:
@@ -201,10 +217,15 @@ def descend(
     Returns the mean loss of every epoch, in nats. Raises `InputError` naming the step, what `where`
     says of it, and the learning rate if a loss, a gradient or a weight is no longer finite.
     """
-    generator = torch.Generator().manual_seed(recipe.seed)
+    seed = recipe.seed
+    if recipe.ranks is not None:
+        seed += recipe.ranks.seed_offset
+        data, step = recipe.ranks.share(data), recipe.ranks.together(step, gradient)
+    batch_size = recipe.batch_size // (recipe.ranks.count if recipe.ranks else 1)
+    generator = torch.Generator().manual_seed(seed)
     optimizer, momentum = _optimizer(weights, gradient, recipe)
     total = torch.zeros((), device=weights.device)
-    position = Position(count_batches(data, recipe.batch_size, training=True))
+    position = Position(count_batches(data, batch_size, training=True))
     changed = {"weights": weights, "momentum": momentum, "total": total, **(carried or {})}
     if best is not None:
         changed |= best.carried
@@ -213,7 +234,7 @@ def descend(
     # Elsewhere than on a CPU every look at a number holds up the device.
     look_every = 1 if weights.device.type == "cpu" else 50
     with (
-        global_seed(recipe.seed, weights.device),
+        global_seed(seed, weights.device),
         Keeper(recipe.checkpoint, position, changed, generator, data, compared) as keeper,
     ):
         for epoch, loss_before in enumerate(position.history):
@@ -221,7 +242,7 @@ def descend(
         while position.epoch < recipe.epochs and not (best and best.is_over()):
             batches = training_batches(
                 data,
-                recipe.batch_size,
+                batch_size,
                 generator=generator,
                 device=weights.device,
                 augmentation=recipe.augmentation,
