@@ -13,7 +13,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from statistics import mean, stdev
 from typing import Any
 
 import torch
@@ -28,7 +27,9 @@ from basinbridge.data.datasets import load
 from basinbridge.experiments.pair import path_entry
 from basinbridge.experiments.provenance import describe_data, describe_device, versions
 from basinbridge.models import TinyTen
+from basinbridge.report.caption import mean_and_spread
 from basinbridge.report.picture import read_result, write_result
+from basinbridge.state import replacing
 from basinbridge.symmetry.permutation import Permutation
 from basinbridge.train.loop import Settings
 
@@ -117,7 +118,8 @@ class Study:
             line = bb.Linear.between(curve.network_at(0), curve.state_at(1))
             with timed(record["seconds"], "evaluate"):
                 found = {"curve": self.scored(curve), "line": self.scored(line)}
-            scores.write_text(json.dumps({**found, **record}), encoding="utf-8")
+            with replacing(scores) as draft:
+                draft.write_text(json.dumps({**found, **record}), encoding="utf-8")
         return dict(json.loads(scores.read_text(encoding="utf-8")))
 
     def scored(self, curve: bb.Curve) -> dict[str, Any]:
@@ -184,30 +186,26 @@ def timed(seconds: dict[str, float], what: str) -> Iterator[None]:
     seconds[what] = round(time.process_time() - began, 1)
 
 
+def percent(shares: list[float]) -> str:
+    return mean_and_spread([100 * share for share in shares], 1)
+
+
 def show(result: dict[str, Any]) -> None:
     """The table of docs/results.md: mean and sample standard deviation over the pairs."""
     pairs = result["pairs"]
     ends = [
         one["techniques"]["identity"]["line"]["accuracy"][end] for one in pairs for end in (0, -1)
     ]
-    print(f"Endpoints {spread(ends)} %.\n")
+    print(f"Endpoints {percent(ends)} %.\n")
     print("| technique | curve average | curve minimum | line average | line minimum |")
     print("| --- | ---: | ---: | ---: | ---: |")
     for name in pairs[0]["techniques"]:
         cells = [
-            spread([one["techniques"][name][path][f"{what}_accuracy"] for one in pairs])
+            percent([one["techniques"][name][path][f"{what}_accuracy"] for one in pairs])
             for path in ("curve", "line")
             for what in ("average", "minimum")
         ]
         print(f"| {name} | {' | '.join(cells)} |")
-
-
-def spread(shares: list[float]) -> str:
-    """Percentages in words."""
-    percent = [100 * share for share in shares]
-    return (
-        f"{mean(percent):.1f} ± {stdev(percent):.1f}" if len(percent) > 1 else f"{percent[0]:.1f}"
-    )
 
 
 def options() -> argparse.Namespace:

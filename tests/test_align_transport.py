@@ -3,6 +3,7 @@ import itertools
 
 import numpy as np
 import pytest
+import reference
 import torch
 from networks import NETWORKS, built, data_for, same_bits, symmetry_for
 
@@ -56,6 +57,25 @@ def test_a_soft_plan_is_doubly_stochastic_and_more_spread_the_more_it_is_regular
         spreads.append(float(sum(logs)))
     assert spreads[0] == pytest.approx(0, abs=1e-9)
     assert spreads[0] + 0.1 < spreads[1] < spreads[2] - 0.1
+
+
+@pytest.mark.parametrize("regularisation", [0.05, 0.3])
+def test_a_soft_plan_is_sinkhorns(regularisation):
+    """Cuturi (2013): rows and columns of exp(-cost / weight) scaled in turns."""
+    net_a, net_b, symmetry = built("mlp"), built("mlp", seed=1), symmetry_for("mlp")
+    data = data_for("mlp", 40)
+    found = transport_plan(net_a, net_b, data, symmetry, regularisation=regularisation)
+    for depth, name in enumerate(symmetry.groups):
+        one, other = (
+            reference.samples_of(reference.activations_behind(net, data[0], depth)[1])
+            for net in (net_a, net_b)
+        )
+        cost = np.sqrt(reference.squared_distance(one, other))
+        plan = np.exp(-cost / (regularisation * cost.mean()))
+        for _ in range(5000):
+            plan = plan / plan.sum(axis=1, keepdims=True)
+            plan = plan / plan.sum(axis=0, keepdims=True)
+        assert np.allclose(found[name].numpy(), plan, atol=1e-7)
 
 
 @pytest.mark.parametrize("name", PLAIN)

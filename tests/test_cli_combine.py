@@ -7,6 +7,7 @@ import torch
 from test_cli import DIGITS, call, trained  # noqa: F401 - a fixture
 
 import basinbridge as bb
+from basinbridge.align.transport import apply_plan, transport_plan
 from basinbridge.curve.files import load_curve
 from basinbridge.data.datasets import load
 from basinbridge.models import DigitsNet
@@ -39,6 +40,28 @@ def test_a_merge_is_the_librarys(matched, trained, tmp_path, monkeypatch, capsys
     record = bb.state.read_record(out)
     assert (record["start"]["seed"], record["end"]["seed"], record["t"]) == (0, 1, 0.25)
     assert (record["match"] is None) != matched
+
+
+def test_softly_transported_neurons_are_mixed_in(trained, tmp_path, monkeypatch, capsys):  # noqa: F811
+    ends = [trained / "a.safetensors", trained / "b.safetensors"]
+    out = tmp_path / "mixed.safetensors"
+    options = ["--images", 300, "--soft-transport", 0.1, "--t", 1, "--out", out]
+    assert call(monkeypatch, "merge", *ends, *DIGITS, *options) == 0
+    data = load("digits", "train").subset(300, 0)
+    start, end = map(network_of, ends)
+    symmetry = bb.discover(start, data.normalised(data.scaled(data.images[:2])))
+    plans = transport_plan(start, end, data, symmetry, regularisation=0.1)
+    expected = apply_plan(end.state_dict(), symmetry, plans)
+    written = bb.load_state(out)
+    # At t = 1 there is nothing of the start; only batch norm's statistics are others.
+    assert all(
+        torch.equal(written[name], expected[name])
+        for name in written
+        if name.endswith(("weight", "bias"))
+    )
+    match = ["--match", trained / "match.safetensors", "--force"]
+    assert call(monkeypatch, "merge", *ends, *DIGITS, *options, *match) == 2
+    assert "give one" in capsys.readouterr().err
 
 
 def test_an_ensemble_is_the_librarys(trained, tmp_path, monkeypatch, capsys):  # noqa: F811

@@ -18,6 +18,13 @@ def merge(
         Path | None,
         typer.Option(help="Renumber END by this result of `align`; found anew if left out."),
     ] = None,
+    soft_transport: Annotated[
+        float | None,
+        typer.Option(
+            min=0,
+            help="Mix END's neurons by a transport plan, the entropy weighing this much.",
+        ),
+    ] = None,
     t: Annotated[
         float, typer.Option("--t", min=0, max=1, help="The share of END in the weights.")
     ] = 0.5,
@@ -37,7 +44,8 @@ def merge(
 
     refuse_to_overwrite(out, force)
     work = setting(model, dataset, data_root, device, threads, seed)
-    scores = merge_states(work, (start, end), match, Mixture(t, repair, images), out)
+    chosen = Mixture(t, repair, images, soft_transport)
+    scores = merge_states(work, (start, end), match, chosen, out)
     for name, score in scores.items():
         print(f"{name}: test accuracy {100 * score.accuracy:.2f} %, loss {score.loss:.4f} nats")
 

@@ -6,14 +6,17 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from ..align.transport import apply_plan, transport_plan
 from ..curve.files import load_curve
+from ..errors import InputError
 from ..evaluate.along import Score, prepared, score
 from ..evaluate.ensemble import Ensemble, ensemble
 from ..evaluate.merge import merge
 from ..reading import read_record
 from ..report.picture import write_result
-from ..state import save_state
+from ..state import save_state, with_state
 from ..symmetry.discover import discover
+from ..symmetry.permutation import identity_permutation
 from .work import Setting, load_match
 
 
@@ -24,25 +27,26 @@ class Mixture:
     t: float
     repair: bool
     images: int
+    soft_transport: float | None
 
 
 def merge_states(
     work: Setting, ends: tuple[Path, Path], match: Path | None, chosen: Mixture, out: Path
 ) -> dict[str, Score]:
     """Write the merged state; test scores of both networks and of the one, by file."""
+    if match is not None and chosen.soft_transport is not None:
+        raise InputError("--soft-transport mixes neurons and --match renumbers them; give one")
     start, end = (work.network_with(path) for path in ends)
     data = work.train_data.subset(min(chosen.images, len(work.train_data)), work.seed)
     began = time.perf_counter()
     symmetry = discover(start, work.example())
-    found = merge(
-        start,
-        end,
-        data,
-        symmetry,
-        None if match is None else load_match(match, symmetry),
-        t=chosen.t,
-        repair=chosen.repair,
-    )
+    order = None if match is None else load_match(match, symmetry)
+    other = end
+    if chosen.soft_transport is not None:
+        plans = transport_plan(start, end, data, symmetry, regularisation=chosen.soft_transport)
+        other = with_state(end, apply_plan(end.state_dict(), symmetry, plans))
+        order = identity_permutation(symmetry)
+    found = merge(start, other, data, symmetry, order, t=chosen.t, repair=chosen.repair)
     record = work.record(
         began,
         **asdict(chosen),
