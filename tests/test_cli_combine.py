@@ -11,6 +11,7 @@ from basinbridge.align.transport import apply_plan, transport_plan
 from basinbridge.curve.files import load_curve
 from basinbridge.data.datasets import load
 from basinbridge.models import DigitsNet
+from basinbridge.reading import read_record
 
 
 def network_of(path):
