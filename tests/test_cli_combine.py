@@ -38,7 +38,7 @@ def test_a_merge_is_the_librarys(matched, trained, tmp_path, monkeypatch, capsys
     written, state = bb.load_state(out), expected.network.state_dict()
     assert set(written) == set(state)
     assert all(torch.equal(written[name], state[name]) for name in state)
-    record = bb.state.read_record(out)
+    record = read_record(out)
     assert (record["start"]["seed"], record["end"]["seed"], record["t"]) == (0, 1, 0.25)
     assert (record["match"] is None) != matched
 
