@@ -2,12 +2,14 @@ import numpy as np
 import pytest
 import reference
 import torch
+from families import FAMILIES
 from networks import NETWORKS, built, data_for, same_bits, symmetry_for
 from torch import nn
 
 import basinbridge as bb
 from basinbridge.align.activations import gather
 from basinbridge.align.assignment import match
+from basinbridge.align.weights import match_weights
 from basinbridge.symmetry.groups import Group, Symmetry
 
 METHODS = ["correlation", "l2"]
@@ -280,3 +282,51 @@ def test_a_nan_in_a_network_is_told_with_its_group(method):
     net_b[0].weight.data[0, 0] = torch.nan
     with pytest.raises(bb.InputError, match="group '0'"):
         bb.align(net_a, net_b, images_for("mlp"), symmetry, method=method)
+
+
+# Families of the usual kinds; those without dead neurons at their ReLUs' inputs recognise copies.
+FAMILIES_TO_RECOGNISE = """
+alexnet resnet18 ghostnet multiplied_depthwise resnet_group_norm resnet_instance_norm inception_v3
+cross_stage_partial convnext_v2 deit gpt2 t5 swin lstm_bidirectional gru cells mlp_mixer experts
+""".split()
+
+
+@pytest.mark.parametrize("name", FAMILIES_TO_RECOGNISE)
+def test_a_renumbered_copy_of_any_family_is_recognised(name):
+    network, example = FAMILIES[name].build()
+    symmetry = bb.discover(network, example, proof=False)
+    network.double().eval()
+    for parameter in network.parameters():  # no two neurons alike, and none silent
+        fan_in = max(parameter[0].numel(), 1) if parameter.ndim > 1 else 4
+        parameter.data += torch.randn_like(parameter) / fan_in**0.5
+    inputs = tuple(
+        torch.randn(16, *one.shape[1:], dtype=torch.float64)
+        if one.is_floating_point()
+        else torch.randint(int(one.max()) + 1, (16, *one.shape[1:]))
+        for one in (example if isinstance(example, tuple) else (example,))
+    )
+    renumbered = bb.permute(network, symmetry, bb.random_permutation(symmetry, seed=1))
+    assert not same_bits(renumbered, network)
+    data = [(inputs, torch.zeros(16))]
+    found = bb.align(network, renumbered, data, symmetry, activations="pre")
+    assert same_bits(bb.permute(renumbered, symmetry, found), network)
+
+
+def test_a_group_that_cannot_be_seen_is_matched_by_its_weights():
+    """The first layer of a stacked GRU: with the second and the embedding in place."""
+    network, example = FAMILIES["gru"].build()
+    symmetry = bb.discover(network, example, proof=False)
+    unseen = [name for name, group in symmetry.groups.items() if not group.sites]
+    assert unseen == ["core"]
+    torch.manual_seed(5)
+    other = FAMILIES["gru"].build()[0]
+    tokens = torch.randint(int(example.max()) + 1, (30, example.shape[1]))
+    found = bb.align(network, other, (tokens, torch.zeros(30)), symmetry)
+    seen = {**found, "core": bb.identity_permutation(symmetry)["core"]}
+    parts = (dict(net.named_parameters()) for net in (network, bb.permute(other, symmetry, seen)))
+    rest = match_weights(*parts, symmetry, groups=unseen)
+    assert torch.equal(found["core"], rest["core"])
+    assert all(
+        torch.equal(rest[name], torch.arange(len(rest[name]))) for name in ("embed", "core-2")
+    )
+    assert not torch.equal(found["core"], seen["core"])

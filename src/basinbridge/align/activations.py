@@ -5,20 +5,24 @@ go layer by layer: all groups' cross-moments are accumulated in a single pass, a
 outlives its batch.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeAlias, cast
 
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.utils._pytree import tree_map
 
-from ..data.batches import Data, evaluation_batches, global_seed
+from ..data.batches import Batch, Data, ImageData, evaluation_batches, global_seed
 from ..errors import InputError
 from ..state import check_states, mode
 from ..symmetry.groups import Site, Symmetry
-from ..symmetry.trace import Trace, trace
+from ..symmetry.trace import Example, Trace, tensors_of, trace
 from ..train.adversarial import Attack
+
+Observed: TypeAlias = Data | Iterable[tuple[Example, Tensor]]
+"""What both networks see: data, or batches for a network with several inputs, (inputs, labels)."""
 
 
 @dataclass
@@ -38,8 +42,10 @@ class Moments:
 
     def update(self, one: Tensor, other: Tensor) -> None:
         """Add samples, each given as (samples, channels)."""
+        self.precision = torch.finfo(one.dtype).eps
+        if one.dtype.itemsize < 4:  # squares would overflow, and sums of products be rounded
+            one, other = one.float(), other.float()
         if self.shifts is None:
-            self.precision = torch.finfo(one.dtype).eps
             self.shifts = (one.mean(0), other.mean(0))
             self.sums = [torch.zeros_like(one[0], dtype=torch.float64) for _ in range(2)]
             self.squares = [torch.zeros_like(one[0], dtype=torch.float64) for _ in range(2)]
@@ -94,7 +100,7 @@ class Moments:
 def gather(
     net_a: nn.Module,
     net_b: nn.Module,
-    data: Data,
+    data: Observed,
     symmetry: Symmetry,
     *,
     kind: str = "post",
@@ -116,19 +122,18 @@ def gather(
         for name, group in symmetry.groups.items()
     }
     device = next((tensor.device for tensor in net_a.state_dict().values()), torch.device("cpu"))
-    states = [network.state_dict() for network in (net_a, net_b)]
+    states = net_a.state_dict(), net_b.state_dict()
     traces: dict[tuple[int, int], Trace] = {}
     seen = 0
     # An attack draws its random starts, and needs the modes that the traces are made in.
     with torch.no_grad(), global_seed(0, device), mode(net_a, False), mode(net_b, False):
-        for inputs, labels in evaluation_batches(data, batch_size, device=device):
-            seen += len(inputs)
-            given = [_channels_last(inputs)] * 2
-            if attack is not None:
-                given = [attack(network, given[0], labels) for network in (net_a, net_b)]
+        for inputs, labels in _batches(data, batch_size, device):
+            attacked = _attacked((net_a, net_b), inputs, labels, attack)
             for number in range(len(symmetry.traces)):
-                one = _trace_for(net_a, symmetry, number, given[0], traces)
+                one = _trace_for(net_a, symmetry, number, inputs, traces)
+                given = tuple(_given(one, each) for each in attacked)
                 _observe(one, number, states, given, chosen)
+            seen += len(tensors_of(inputs)[0])
     if seen < 2:
         raise InputError("alignment needs at least two inputs")
     return chosen
@@ -139,17 +144,57 @@ def sites_of(sites: Iterable[Site], kind: str) -> list[Site]:
     return [site for site in sites if site.kind in (kind, "written")]
 
 
+def _batches(
+    data: Observed, batch_size: int, device: torch.device
+) -> Iterator[tuple[Example, Tensor]]:
+    """Every batch: inputs (a tensor, or what a network with several inputs takes) and labels."""
+    first = data[0] if isinstance(data, tuple | list) and data else data
+    if isinstance(first, Tensor | ImageData) or not isinstance(data, Iterable):
+        yield from evaluation_batches(cast(Data, data), batch_size, device=device)
+        return
+    for batch in data:
+        inputs = batch[0] if isinstance(batch, tuple | list) and batch else batch
+        if isinstance(inputs, tuple | dict):
+            yield tree_map(lambda leaf: leaf.to(device), inputs), batch[1]
+        else:
+            yield from evaluation_batches([cast(Batch, batch)], 1, device=device)
+
+
+def _attacked(
+    networks: tuple[nn.Module, nn.Module], inputs: Example, labels: Tensor, attack: Attack | None
+) -> tuple[Example, ...]:
+    """What each network sees: the inputs, or those that it is itself attacked with."""
+    if attack is None:
+        return inputs, inputs
+    if not isinstance(inputs, Tensor):
+        raise InputError("an attack needs a network with one input; align without attack")
+    return tuple(attack(network, _channels_last(inputs), labels) for network in networks)
+
+
+def _given(one: Trace, inputs: Example) -> tuple[Tensor, ...]:
+    """The tensors of a network's input in the order of its traced graph."""
+    tensors = tensors_of(inputs)
+    if isinstance(inputs, dict) and set(inputs) == set(one.inputs):
+        tensors = tuple(inputs[name] for name in one.inputs)
+    if len(tensors) != len(one.inputs):
+        raise InputError(
+            f"the network takes {len(one.inputs)} input tensors, but a batch holds {len(tensors)}; "
+            "give a tuple of inputs, or a dict, in front of the labels"
+        )
+    return tuple(_channels_last(tensor) for tensor in tensors)
+
+
 def _trace_for(
     network: nn.Module,
     symmetry: Symmetry,
     number: int,
-    inputs: Tensor,
+    inputs: Example,
     known: dict[tuple[int, int], Trace],
 ) -> Trace:
     """The trace itself, or, where it holds for one batch size only, one made for this size."""
     if symmetry.traces[number].any_batch:
         return symmetry.traces[number]
-    key = (number, len(inputs))
+    key = (number, len(tensors_of(inputs)[0]))
     if key not in known:
         training = symmetry.traces[number].training
         known[key] = trace(network, inputs, training=training)
@@ -164,8 +209,8 @@ def _trace_for(
 def _observe(
     one: Trace,
     number: int,
-    states: list[dict[str, Tensor]],
-    inputs: list[Tensor],
+    states: tuple[dict[str, Tensor], ...],
+    inputs: tuple[tuple[Tensor, ...], ...],
     chosen: Mapping[str, list[tuple[Site, Moments]]],
 ) -> None:
     """Run both networks on a batch each and add to the moments of all sites of this trace."""
@@ -176,28 +221,24 @@ def _observe(
                 wanted.setdefault(site.node, []).append((site, moments))
     if not wanted:
         return
-    first: dict[str, Any] = {}
 
-    def keep(name: str, result: Any) -> None:  # noqa: ANN401
-        if name in wanted:
-            first[name] = result.clone() if name in one.overwritten else result
-
-    def compare(name: str, result: Any) -> None:  # noqa: ANN401
+    def compare(name: str, first: Any, second: Any) -> None:  # noqa: ANN401
         for site, moments in wanted.get(name, ()):
-            moments.update(_samples(first[name], site), _samples(result, site))
-        first.pop(name, None)
+            moments.update(_samples(first, site), _samples(second, site))
 
-    one.run(states[0], (inputs[0],), keep)
-    one.run(states[1], (inputs[1],), compare)
+    one.run_both(states, inputs, compare)
 
 
 def _samples(activation: Tensor, site: Site) -> Tensor:
     """An activation as (samples, channels), channels in the order of the group's members."""
+    if site.pooled:
+        activation = activation.mean(site.pooled, keepdim=True)
     values = activation.movedim(site.dim, -1)
     values = values.reshape(-1, values.shape[-1])
     places = site.places.ravel()
-    if np.array_equal(places, np.arange(values.shape[-1])):
-        return values
+    first = int(places[0])
+    if np.array_equal(places, np.arange(first, first + places.size)):
+        return values[:, first : first + places.size]
     return values[:, torch.from_numpy(places).to(values.device)]
 
 

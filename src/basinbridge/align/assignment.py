@@ -42,16 +42,20 @@ def _scores(
     group: Group, entries: list[tuple[Site, Moments]], method: Literal["correlation", "l2"]
 ) -> Tensor | None:
     """How well each member of A fits each of B, larger is better, summed over the sites."""
+    if not entries:
+        return None
+    for site, moments in entries:
+        for owner, squares in zip("ab", moments.squares, strict=True):
+            if not bool(torch.isfinite(squares).all()):
+                raise InputError(
+                    f"group {group.name!r}: network {owner}'s activations at {site.node!r} hold "
+                    "a NaN, an infinity, or numbers too large to square"
+                )
     parts = [
         moments.correlation() if method == "correlation" else -moments.squared_distance()
         for _, moments in entries
     ]
-    if not parts:
-        return None
-    total = torch.stack(parts).sum(0).cpu()
-    if not bool(torch.isfinite(total).all()):
-        raise InputError(f"group {group.name!r}: a network's activations hold a NaN or an infinity")
-    return total.reshape(*group.shape, *group.shape)
+    return torch.stack(parts).sum(0).cpu().reshape(*group.shape, *group.shape)
 
 
 def match(

@@ -2,14 +2,19 @@
 
 from typing import get_args
 
-from torch import nn
+from torch import Tensor, nn
 
-from ..data.batches import Data
 from ..errors import InputError
 from ..symmetry.groups import Symmetry
-from ..symmetry.permutation import Permutation, identity_permutation, random_permutation
+from ..symmetry.permutation import (
+    Permutation,
+    compose,
+    identity_permutation,
+    permute,
+    random_permutation,
+)
 from ..train.adversarial import Attack
-from .activations import gather
+from .activations import Observed, gather
 from .assignment import match, scores
 from .methods import Activations, Method
 from .transport import match_by_transport
@@ -19,7 +24,7 @@ from .weights import match_weights
 def align(
     net_a: nn.Module,
     net_b: nn.Module,
-    data: Data,
+    data: Observed,
     symmetry: Symmetry,
     *,
     method: Method = "correlation",
@@ -31,6 +36,8 @@ def align(
     """The permutation of `net_b` under which its neurons match those of `net_a` best.
 
     `data` is what both networks see, without augmentation: 10,000 training images in the paper.
+    For a network with several inputs it is an iterable of (inputs, labels), the inputs a tuple or a
+    dict, as `discover` takes them.
     The methods:
 
     - "correlation" maximises the sum of correlations of matched neurons;
@@ -43,8 +50,11 @@ def align(
     The first three look at `activations` behind or before the nonlinearities; the last three need
     no data. `seed` serves "weights" and "random". A group observed at several sites sums over them
     (Appendix D). Blocks (attention heads, convolution groups) are matched by the best match of
-    their insides. A group without a site keeps its order. With an `attack`, robust networks are
-    compared on attacked images: each network on those that it is itself attacked with.
+    their insides. Groups that cannot be observed (the inner layers of a stacked LSTM) are matched
+    by their weights once all others are in place. A neuron that does not vary on `data` correlates
+    with none: such neurons take the places that are left over, in the order that the assignment
+    finds, the same each time. With an `attack`, robust networks are compared on attacked images:
+    each network on those that it is itself attacked with.
 
     Source: Algorithm 1 and eq. (2), Tatro et al. 2020; Li et al. 2016.
 
@@ -66,12 +76,31 @@ def align(
         return identity_permutation(symmetry)
     if method == "random":
         return random_permutation(symmetry, seed)
+    one, other = (_parameters(network) for network in (net_a, net_b))
     if method == "weights":
-        one, other = (dict(network.named_parameters()) for network in (net_a, net_b))
         return match_weights(one, other, symmetry, seed=seed)
     moments = gather(
         net_a, net_b, data, symmetry, kind=activations, batch_size=batch_size, attack=attack
     )
     if method == "optimal-transport":
-        return match_by_transport(symmetry, moments)
-    return match(symmetry, scores(symmetry, moments, method))
+        found = match_by_transport(symmetry, moments)
+    else:
+        found = match(symmetry, scores(symmetry, moments, method))
+    unseen = _unobserved(symmetry, {name for name, entries in moments.items() if entries})
+    if not unseen:
+        return found
+    moved = permute(other, symmetry, found)
+    return compose(symmetry, found, match_weights(one, moved, symmetry, seed=seed, groups=unseen))
+
+
+def _parameters(network: nn.Module) -> dict[str, Tensor]:
+    return dict(network.named_parameters())
+
+
+def _unobserved(symmetry: Symmetry, observed: set[str]) -> list[str]:
+    """The groups that have no site, and no group with one within them."""
+    for name in reversed(symmetry.groups):
+        parent = symmetry.groups[name].parent
+        if name in observed and parent is not None:
+            observed = {*observed, parent}
+    return [name for name in symmetry.groups if name not in observed]

@@ -1,6 +1,6 @@
 """Weight matching: the renumbering under which two networks' parameters lie closest."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 import numpy as np
 from torch import Tensor, fx
@@ -29,6 +29,7 @@ def match_weights(
     *,
     seed: int = 0,
     iterations: int = 100,
+    groups: Collection[str] | None = None,
 ) -> Permutation:
     """The permutation of B that makes sum(A * B) over all parameters large, without data.
 
@@ -37,6 +38,7 @@ def match_weights(
     `iterations` sweeps are done. No step lowers the sum: a group that stands on two axes of one
     tensor (a residual stream), for which the assignment is but a linear guess, moves only if the
     sum grows. Batch norm's running statistics do not count; other tensors do, so give parameters.
+    Only `groups`, with all groups within them, are moved if they are given.
 
     Source: Algorithm 1 of "Git Re-Basin" (Ainsworth, Hayase and Srinivasa 2023), here for blocks
     too. Raises `InputError` if the states do not fit each other or the symmetry.
@@ -54,7 +56,8 @@ def match_weights(
     for state, owner in ((state_a, "network a"), (state_b, "network b")):
         check_finite(state, owner)
     descent = _Descent(state_a, state_b, symmetry)
-    tops = [name for name, group in symmetry.groups.items() if group.parent is None]
+    names = symmetry.groups if groups is None else groups
+    tops = [name for name in names if symmetry.groups[name].parent not in names]
     generator = np.random.default_rng(seed)
     for _ in range(iterations):
         moved = [descent.improve(tops[place]) for place in generator.permutation(len(tops))]

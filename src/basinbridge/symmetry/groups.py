@@ -16,7 +16,8 @@ class Site:
     `node` is an operator's result in `Symmetry.traces[trace]`, `dim` its dimension, and
     `places[i]` the position there of the group's member `i` (shaped as the group's permutation).
     `kind` is "post" (behind a nonlinearity), "pre" (before one) or "written" (where a sum or a
-    contraction writes the group).
+    contraction writes the group). Along the dimensions `pooled` other neurons stand, in an order
+    that two networks do not share: what is observed is their mean.
     """
 
     trace: int
@@ -24,6 +25,7 @@ class Site:
     dim: int
     places: Atoms
     kind: str
+    pooled: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -1,9 +1,14 @@
 """Where to observe the groups of a network: at which activation, and at which positions of it.
 
 Behind a nonlinearity, if the group's members and nothing else stand on an axis there (and before
-it); else where sums or contractions write them; else wherever they stand.
+it); else where sums or contractions write them; else wherever they stand. Blocks with observed
+groups within them are told apart by these, and else only behind a nonlinearity of their own.
+
+Activations on which another group stands as well (a mixer's transposed stream) come last: that
+group's order is not the same in two networks, so that only a mean over it can be compared.
 """
 
+import operator
 from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
@@ -17,7 +22,8 @@ from .trace import Trace
 
 WRITERS = frozenset(
     """linear matmul mm bmm addmm baddbmm conv1d conv2d conv3d convolution conv_transpose1d
-    conv_transpose2d conv_transpose3d embedding einsum lstm gru rnn_tanh rnn_relu""".split()
+    conv_transpose2d conv_transpose3d embedding einsum lstm gru rnn_tanh rnn_relu lstm_cell gru_cell
+    rnn_tanh_cell rnn_relu_cell""".split()
 )
 RANKS = ("post", "sum", "written", "parts", "weights", "any", "parts of any")
 COPIES = 4
@@ -28,7 +34,7 @@ def sites_of(
 ) -> list[tuple[Site, ...]]:
     """For every family the sites at which to observe it, of the best rank that there is."""
     members = _Members(solution)
-    found: list[dict[str, list[Site]]] = [{} for _ in solution.families]
+    found: list[dict[tuple[bool, str], list[Site]]] = [{} for _ in solution.families]
     for number, (one, values) in enumerate(zip(traces, met, strict=True)):
         seen: set[tuple[str, int]] = set()
         for node in one.nodes:
@@ -36,9 +42,10 @@ def sites_of(
                 continue
             kind = _kind(node)
             for family, dim, places in members.on(values[node.name]):
-                exact = len(places) == 1 and places[0].size == values[node.name].shape[dim]
+                pooled = members.beside(values[node.name], dim)
+                exact = sum(place.size for place in places) == values[node.name].shape[dim]
                 rank = kind if exact else {"written": "parts"}.get(kind, "parts of any")
-                sites = found[family].setdefault(rank, [])
+                sites = found[family].setdefault((bool(pooled), rank), [])
                 before = _before(node, values) if rank == "post" else None
                 if before is not None and (before.name, family) not in seen:
                     seen.add((before.name, family))
@@ -46,17 +53,37 @@ def sites_of(
                 if rank in ("any", "parts of any") and sites:
                     continue
                 shown = "post" if rank == "post" else "written"
-                sites += [Site(number, node.name, dim, place, shown) for place in places]
-    return [next((tuple(sites[rank]) for rank in RANKS if sites.get(rank)), ()) for sites in found]
+                sites += [Site(number, node.name, dim, place, shown, pooled) for place in places]
+    return _blocks_by_their_insides(solution, found)
+
+
+def _blocks_by_their_insides(
+    solution: Solution, found: Sequence[Mapping[tuple[bool, str], list[Site]]]
+) -> list[tuple[Site, ...]]:
+    """The best sites of every family; of blocks around observed groups only their posts."""
+    best = [_best(sites) for sites in found]
+    observed = [bool(sites) for sites in best]
+    for number in reversed(range(len(best))):
+        family = solution.families[number]
+        if observed[number] and family.parent is not None and family.members.shape[-1] > 1:
+            best[family.parent] = tuple(found[family.parent].get((False, "post"), []))
+            observed[family.parent] = True
+    return best
+
+
+def _best(sites: Mapping[tuple[bool, str], list[Site]]) -> tuple[Site, ...]:
+    ranks = [(pooled, rank) for pooled in (False, True) for rank in RANKS]
+    return next((tuple(sites[rank]) for rank in ranks if sites.get(rank)), ())
 
 
 def _pre(
     number: int, node: fx.Node, values: Mapping[str, Value], members: "_Members", family: int
 ) -> list[Site]:
     """Where the input of a nonlinearity holds a family."""
+    value = values[node.name]
     return [
-        Site(number, node.name, dim, place, "pre")
-        for which, dim, places in members.on(values[node.name])
+        Site(number, node.name, dim, place, "pre", members.beside(value, dim))
+        for which, dim, places in members.on(value)
         if which == family
         for place in places
     ]
@@ -69,15 +96,25 @@ def _before(node: fx.Node, values: Mapping[str, Value]) -> fx.Node | None:
 
 def _kind(node: fx.Node) -> str:
     """What the operator does to a group that stands on its result."""
-    name = str(getattr(getattr(node.target, "_schema", None), "name", ""))
-    name = name.partition("::")[2].rstrip("_")
+    name = _operator(node)
     if name in NONLINEAR:
         return "post"
     if name == "add":
-        return "sum"
+        # What is added in front of a softmax is a mask or a bias, with infinities at times.
+        return "weights" if any("softmax" in _operator(user) for user in node.users) else "sum"
+    if node.target is operator.getitem:
+        # Of a recurrent layer the first result: its output, not its last state.
+        source, place = node.args
+        return "written" if place == 0 and _operator(source) in WRITERS else "any"
     if name in WRITERS:
         return "written"
     return "weights" if "softmax" in name else "any"
+
+
+def _operator(node: object) -> str:
+    """The name of a node's ATen operator, without the mark of work in place."""
+    schema = getattr(getattr(node, "target", None), "_schema", None)
+    return str(getattr(schema, "name", "")).partition("::")[2].rstrip("_")
 
 
 class _Members:
@@ -92,7 +129,8 @@ class _Members:
             self.member[family.members] = np.arange(family.members.size).reshape(
                 family.members.shape
             )
-        self._follow(~solution.movable())
+        self.moving = solution.movable()
+        self._follow(~self.moving)
 
     def _follow(self, still: np.ndarray) -> None:
         """A member within its block, under a label, or in a role, stays what it is."""
@@ -134,6 +172,16 @@ class _Members:
                     places = self._places(component, int(family))
                     if places:
                         yield int(family), dim, places
+
+    def beside(self, value: Value, dim: int) -> tuple[int, ...]:
+        """The other dimensions of a tensor on which something moves."""
+        return tuple(
+            other
+            for other, axis in enumerate(value.axes)
+            if other != dim
+            and axis is not None
+            and self.moving[self.solution.component[axis]].any()
+        )
 
     def _places(self, component: Atoms, family: int) -> list[Atoms]:
         """The positions of all members of a family, once for every time that they occur."""

@@ -6,7 +6,6 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, redirect_stderr
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any
 
 import torch
@@ -48,18 +47,6 @@ class Trace:
         """Names of the state tensors that some operator reads."""
         return {self.states[n.name] for n in self.nodes if n.name in self.states and n.users}
 
-    @cached_property
-    def overwritten(self) -> set[str]:
-        """Names of the nodes whose result a later operator may overwrite in place."""
-        return {
-            node.args[0].name
-            for node in self.nodes
-            if isinstance(target := getattr(node.target, "_schema", None), torch.FunctionSchema)
-            and target.name.endswith("_")
-            and node.args
-            and isinstance(node.args[0], fx.Node)
-        }
-
     def run(
         self,
         state: Mapping[str, Tensor],
@@ -70,6 +57,33 @@ class Trace:
 
         A state in double precision makes all of it run in double precision.
         """
+        return self._runner(state, inputs, observe).run_all()
+
+    def run_both(
+        self,
+        states: tuple[Mapping[str, Tensor], ...],
+        inputs: tuple[tuple[Tensor, ...], ...],
+        observe: Callable[[str, Any, Any], None],
+    ) -> None:
+        """Run the graph with two states and inputs step by step, showing both results of a node.
+
+        No result is kept longer than the graph needs it, or changed in place before it is shown.
+        """
+        one, other = (self._runner(*each, None) for each in zip(states, inputs, strict=True))
+        for node in self.module.graph.nodes:
+            results = one.step(node), other.step(node)
+            if node.op == "call_function":
+                observe(node.name, *results)
+            del results
+            one.forget_after(node)
+            other.forget_after(node)
+
+    def _runner(
+        self,
+        state: Mapping[str, Tensor],
+        inputs: tuple[Tensor, ...],
+        observe: Callable[[str, Any], None] | None,
+    ) -> "_Runner":
         given = dict(zip(self.inputs, inputs, strict=True))
         arguments = [
             state[self.states[node.name]]
@@ -82,15 +96,20 @@ class Trace:
         ]
         double = any(tensor.dtype is torch.float64 for tensor in state.values())
         arguments = [doubled(value) if double else value for value in arguments]
-        runner = _Runner(self.module, observe, double)
-        return runner.run(*arguments, enable_io_processing=False)
+        return _Runner(self.module, arguments, observe, double)
 
 
 class _Runner(fx.Interpreter):
     def __init__(
-        self, module: fx.GraphModule, observe: Callable[[str, Any], None] | None, double: bool
+        self,
+        module: fx.GraphModule,
+        arguments: list[Any],
+        observe: Callable[[str, Any], None] | None,
+        double: bool,
     ) -> None:
         super().__init__(module)
+        self.arguments = arguments
+        self.args_iter = iter(arguments)
         self.observe = observe
         self.double = double
 
@@ -99,6 +118,17 @@ class _Runner(fx.Interpreter):
             return super().call_function(target, args, kwargs)
         args, kwargs = tree_map(doubled, (args, kwargs))
         return tree_map(doubled, super().call_function(target, args, kwargs))
+
+    def run_all(self) -> Any:  # noqa: ANN401
+        return self.run(*self.arguments, enable_io_processing=False)
+
+    def step(self, node: fx.Node) -> Any:  # noqa: ANN401
+        self.env[node] = self.run_node(node)
+        return self.env[node]
+
+    def forget_after(self, node: fx.Node) -> None:
+        for used in self.user_to_last_uses.get(node, []):
+            del self.env[used]
 
     def run_node(self, n: fx.Node) -> Any:  # noqa: ANN401
         result = super().run_node(n)
