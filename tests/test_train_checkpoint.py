@@ -364,7 +364,7 @@ def test_a_divergence_between_two_looks_writes_no_bad_state(kept):
     recipe = Recipe(
         epochs=1, learning_rate=1e3, momentum=0, batch_size=1, schedule=Constant(), checkpoint=kept
     )
-    with pytest.raises(bb.InputError, match="diverged: tensor 'weights' holds a NaN or an inf"):
+    with pytest.raises(bb.InputError, match="kept is as it was before: tensor 'weights' holds"):
         descend(weights, gradient, step, data_for("mlp", 4), recipe)
     assert read_tensors(kept.path)[0]["weights"].tolist() == [0.0]
 

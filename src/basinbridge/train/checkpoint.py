@@ -202,7 +202,7 @@ class Keeper:
         self.handlers = {}
 
     def _write(self, checkpoint: Checkpoint) -> None:
-        _check_weights(self.tensors, "training diverged")
+        _check_weights(self.tensors, f"training diverged; {checkpoint.path} is as it was before")
         began = time.monotonic()
         generators = {
             **{f"reading/{name}": state for name, state in self.epoch_began.items()},
