@@ -12,6 +12,7 @@ SHORTEST = replace(
     SCHEDULES["smoke"],
     endpoint=Training(2, 0.1, "cosine", batch_size=32),
     curve=Training(1, 0.05, "cosine", batch_size=32),
+    robust=Training(1, 0.1, "cosine", batch_size=32, attack=(8 / 255, 4 / 255, 2)),
     points=3,
     alignment_images=100,
     batchnorm_images=100,

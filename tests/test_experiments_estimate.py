@@ -43,6 +43,15 @@ def test_a_paper_run_is_counted_image_by_image():
     assert found == pytest.approx(expected)
 
 
+def test_attacks_cost_a_training_step_each():
+    case = Case("TinyTen", "cifar10")
+    plan = plan_case(EXHIBITS["figure9"], case, ((0, 1),), SCHEDULES["paper"])
+    found = {stage.kind: seconds_of(stage, SPEEDS, (100, 10)) for stage in plan.stages}
+    assert found["endpoint"] == 200 * 100 * 6 * 1.0
+    assert found["curve"] == 200 * 100 * (10.0 + 5 * 1.0)
+    assert found["evaluation"] == pytest.approx(65 * (110 * 1e-3 + 110 * 5 * 1.0 + 10 * 1e-3))
+
+
 def test_a_subset_takes_its_share():
     stages = stages_of(replace(SHORTEST, train_images=500, test_images=50))
     sizes = sizes_of(stages["data"])

@@ -113,6 +113,16 @@ def test_a_folder_without_a_sound_plan_is_one_clear_error(tmp_path, content):
         read_plan(Store(tmp_path))
 
 
+def test_robust_networks_are_others_and_the_two_robust_figures_of_a_data_set_share_them():
+    case = Case("ResNet32", "cifar100")
+    usual, one, other = (
+        {stage.name for stage in plan_case(EXHIBITS[name], case, PAIRS, SCHEDULES["short"]).stages}
+        for name in ("figure3", "figure4", "figure8")
+    )
+    assert one == other
+    assert {name.split("-")[0] for name in usual & one} == {"data"}
+
+
 def test_exhibits_stand_in_the_papers_order(tmp_path):
     store = Store(tmp_path)
     for name in ("figure7", "table2", "figure1", "table1"):

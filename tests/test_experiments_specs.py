@@ -56,7 +56,10 @@ def test_the_row_to_beat_first():
 
 def test_the_papers_curves_learn_faster_on_cifar100_only():
     paper = SCHEDULES["paper"]
-    rates = [paper.curve_training(dataset, ALIGNED).learning_rate for dataset in DATASETS]
+    rates = [
+        paper.curve_training(Case("TinyTen", dataset), ALIGNED).learning_rate
+        for dataset in DATASETS
+    ]
     assert rates == [0.01, 0.1, 0.01]
     assert paper.endpoint.epochs == paper.curve.epochs == 250
     assert {paper.endpoint.schedule, paper.curve.schedule} == {"halving"}
@@ -65,8 +68,8 @@ def test_the_papers_curves_learn_faster_on_cifar100_only():
 def test_a_variation_changes_its_field_and_nothing_else():
     paper = SCHEDULES["paper"]
     for method in EXHIBITS["appendix-f"].methods:
-        changed = paper.curve_training("cifar100", method)
-        plain = paper.curve_training("cifar100", UNALIGNED)
+        changed = paper.curve_training(Case("TinyTen", "cifar100"), method)
+        plain = paper.curve_training(Case("TinyTen", "cifar100"), UNALIGNED)
         different = {
             name: value for name, value in vars(changed).items() if value != vars(plain)[name]
         }
@@ -76,7 +79,21 @@ def test_a_variation_changes_its_field_and_nothing_else():
 def test_mixed_precision_reaches_every_training():
     mixed = SCHEDULES["short"].with_mixed_precision()
     assert mixed.endpoint.mixed_precision
-    assert mixed.curve_training("cifar10", PAM_ALIGNED).mixed_precision
+    assert mixed.curve_training(Case("TinyTen", "cifar10"), PAM_ALIGNED).mixed_precision
+
+
+def test_robust_training_is_the_papers_and_googlenet_stops_before_it_overfits():
+    paper = SCHEDULES["paper"]
+    small, large = (
+        paper.curve_training(Case(model, "cifar100"), ALIGNED, robust=True)
+        for model in ("TinyTen", "GoogLeNet")
+    )
+    assert small == paper.robust
+    assert (small.epochs, small.learning_rate) == (200, 0.1)
+    assert small.attack == (8 / 255, 2 / 255, 5)
+    assert (large.epochs, large.schedule, large.attack) == (20, "constant", small.attack)
+    robust = [one.name for one in EXHIBITS.values() if one.robust]
+    assert robust == ["figure4", "figure8", "figure9"]
 
 
 def test_googlenet_has_no_pam():

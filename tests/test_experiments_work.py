@@ -2,6 +2,7 @@
 
 import json
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -14,7 +15,7 @@ from basinbridge.errors import Stopped
 from basinbridge.experiments.run import run
 from basinbridge.experiments.store import Store
 from basinbridge.experiments.work import Workplace, mean_square
-from basinbridge.models import DigitsNet
+from basinbridge.models import DigitsNet, Normalised
 from basinbridge.reading import read_record
 from basinbridge.state import load_state
 from basinbridge.train.loop import cosine
@@ -158,6 +159,31 @@ def test_alignment_raises_the_signature_and_midpoints_have_both_ends(made):
     assert len(middles) == 2
     assert middles[0]["layers"] == found["layers"]
     assert len(middles[0]["line"]) == len(found["layers"])
+
+
+def test_robust_networks_normalise_themselves_and_are_scored_under_attack(tmp_path):
+    store = small_run(tmp_path, "figure9")
+    (plan,) = small_plans("figure9")
+    parts = plan.pairs[0].parts
+    train_data, test_data = data()
+    state = load_state(store.path(parts["endpoints"]["start"]))
+    assert state["mean"].flatten().tolist() == pytest.approx(train_data.mean)
+    network = Normalised(DigitsNet(), train_data.mean, train_data.std)
+    curve, _ = load_curve(store.path(parts["training"]["aligned"]), network)
+    plain = [replace(one, mean=(0.0,), std=(1.0,)) for one in (train_data, test_data)]
+    report = bb.evaluate(
+        curve,
+        plain[1],
+        batchnorm_data=plain[0],
+        points=3,
+        batchnorm_images=100,
+        attack=bb.Attack(8 / 255, 4 / 255, 2),
+    )
+    entry = content(store, parts["paths"]["aligned"])
+    assert entry["accuracy"] == list(report.accuracy)
+    assert entry["robust_accuracy"] == list(report.robust.accuracy)
+    assert entry["robust_loss"] == list(report.robust.loss)
+    assert min(entry["robust_loss"]) > min(entry["loss"])
 
 
 def test_mean_square_is_the_integral_of_the_squared_norm():

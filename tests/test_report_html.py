@@ -82,6 +82,7 @@ def test_every_room_has_its_chart_and_every_part_is_there(page):
         "Table 1", "Figure 6", "PAM Aligned", "Seeds of the pairs: 0 and 1; 2 and 3",
         "mean ± standard deviation over 2 pairs", "Endpoints compared", "Training",
         "Plane of both initialisations", "Plane of the curve: Aligned", "fingerprints", "torch",
+        "Along the curves under attack", "attacked by 2 steps of 4/255 within 8/255",
         "batch 32", "lacks its Table 2", "The schedule is",
     ):  # fmt: skip
         assert words in text, words

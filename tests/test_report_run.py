@@ -12,7 +12,7 @@ from basinbridge.report.comparison import print_comparison
 from basinbridge.report.pictures import write_pictures
 from basinbridge.report.run import difference, final_losses, read_run, rows_of
 
-EXHIBITS = ("table1", "table2", "figure1", "figure6", "figure7")
+EXHIBITS = ("table1", "table2", "figure1", "figure6", "figure7", "figure9")
 
 
 @pytest.fixture
@@ -35,7 +35,11 @@ def test_rows_hold_every_pair_in_percent(made):
     assert [row.title for row in rows] == [
         "Endpoints", "Unaligned (Garipov)", "PAM Unaligned", "PAM Aligned", "Aligned",
     ]  # fmt: skip
-    curves = [one for one in results(made, "evaluation") if one["record"]["label"].find("line") < 0]
+    curves = [
+        one
+        for one in results(made, "evaluation")
+        if "line" not in one["record"]["label"] and "robust" not in one["record"]["label"]
+    ]
     found = {value for row in rows[1:] for value in row.average}
     assert found == {100 * one["average_accuracy"] for one in curves}
     assert all(len(row.average) == 2 and row.paper is None for row in rows)
@@ -46,6 +50,19 @@ def test_endpoints_are_the_mean_of_both_ends(made):
     case = case_of(made, "table1")
     for ours, path in zip(case.endpoint_accuracies(), case.found("paths", "aligned"), strict=True):
         assert ours == pytest.approx((path["accuracy"][0] + path["accuracy"][-1]) / 2)
+
+
+def test_robust_networks_have_both_kinds_of_scores_and_no_paper_beside_them(made, monkeypatch):
+    case = case_of(made, "figure9")
+    monkeypatch.setitem(case.entry, "model", "TinyTen")
+    monkeypatch.setitem(case.entry, "dataset", "cifar10")
+    assert case.kinds == ("", "robust_")
+    assert case_of(made, "table1").kinds == ("",)
+    clean, robust = (rows_of(case, kind) for kind in case.kinds)
+    for one, other in zip(clean, robust, strict=True):
+        assert one.paper is other.paper is None
+        assert max(other.average) <= max(one.average)
+    assert robust[1].average != clean[1].average
 
 
 def test_the_paper_stands_beside_its_own_cases_only(made, monkeypatch):
@@ -63,6 +80,7 @@ def test_the_paper_stands_beside_its_own_cases_only(made, monkeypatch):
 
 def test_losses_at_convergence_hold_the_l2_term(made):
     records = [read_record(file) for file in made.glob("results/curve-*.safetensors")]
+    records = [record for record in records if record["settings"]["training"]["attack"] is None]
     expected = sorted(record["history"][-1] + record["decay_term"] for record in records)
     case = case_of(made, "table2")
     found = final_losses(case, "unaligned") + final_losses(case, "aligned")
@@ -96,6 +114,7 @@ def test_pictures_of_everything_as_png_and_pdf(made, tmp_path):
         "table1-digitsnet-digits-curves",
         "table1-digitsnet-digits-training",
         "figure1-digitsnet-digits-signatures",
+        "figure9-digitsnet-digits-robust_curves",
         "figure6-digitsnet-digits-plane-both-0-1",
         "figure7-digitsnet-digits-plane-aligned-0-1",
     ):
@@ -108,7 +127,11 @@ def test_an_unfinished_run_shows_what_there_is(made, tmp_path):
     assert [rows_of(case) for case in read_run(tmp_path).cases] == [[]] * len(EXHIBITS)
     assert write_pictures(read_run(tmp_path), tmp_path / "pictures") == []
     (tmp_path / "results").mkdir()
-    one = next(made.glob("results/evaluation-*.json"))
+    one = next(
+        file
+        for file in sorted(made.glob("results/evaluation-*.json"))
+        if json.loads(file.read_text())["record"]["settings"]["path"] == "curve"
+    )
     (tmp_path / "results" / one.name).write_text(one.read_text())
     rows = [row for case in read_run(tmp_path).cases for row in rows_of(case)]
     assert len(rows) >= 2

@@ -115,17 +115,23 @@ def seconds_of(stage: Stage, speeds: Speeds, sizes: tuple[int, int]) -> float:
     chosen: Mapping[str, Any] = stage.settings
     train_images, test_images = sizes
     statistics = min(chosen.get("batchnorm_images") or train_images, train_images)
+    steps = attack_steps(stage)
     if stage.kind == "endpoint":
-        return float(chosen["training"]["epochs"] * train_images * speeds.training)
+        epochs = chosen["training"]["epochs"]
+        return float(epochs * train_images * (1 + steps) * speeds.training)
     if stage.kind in ("curve", "pam"):
-        seconds = chosen["training"]["epochs"] * train_images * speeds.curve
+        epochs = chosen["training"]["epochs"]
+        seconds = epochs * train_images * (speeds.curve + steps * speeds.training)
         if stage.kind == "pam":
             scored = ROUNDING_SCORES * chosen["training"]["batch_size"]
             permuting = chosen["permutation_epochs"] * train_images * speeds.permutation
             seconds += permuting + scored * speeds.scoring + speeds.discovery
         return float(seconds)
     if stage.kind == "evaluation":
-        return float(chosen["points"] * (statistics + test_images) * speeds.scoring)
+        clean = (statistics + test_images) * speeds.scoring
+        attacked = (statistics + test_images) * steps * speeds.training
+        again = test_images * speeds.scoring if steps else 0.0
+        return float(chosen["points"] * (clean + attacked + again))
     if stage.kind == "plane":
         images = min(chosen["images"] or test_images, test_images)
         return float(chosen["size"] ** 2 * (statistics + images) * speeds.scoring)
@@ -136,6 +142,17 @@ def seconds_of(stage: Stage, speeds: Speeds, sizes: tuple[int, int]) -> float:
     if stage.kind == "midpoint":
         return speeds.discovery + (8 * test_images + 6 * statistics) * speeds.scoring
     return 0.0
+
+
+def attack_steps(stage: Stage) -> int:
+    """How many steps the attacks of a stage's training have, or of those that it builds on.
+
+    A step costs about as much as one of training.
+    """
+    if "training" in stage.settings:
+        attack = stage.settings["training"]["attack"]
+        return int(attack[2]) if attack else 0
+    return max((attack_steps(needed) for needed in stage.inputs.values()), default=0)
 
 
 def sizes_of(stage: Stage) -> tuple[int, int]:

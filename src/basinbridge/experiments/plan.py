@@ -61,7 +61,7 @@ def plan_case(
     exhibit: Exhibit, case: Case, seeds: Sequence[tuple[int, int]], schedule: Schedule
 ) -> CasePlan:
     """The stages of one case of an exhibit, for the first `exhibit.pairs` pairs of `seeds`."""
-    builder = _Builder(case, schedule)
+    builder = _Builder(case, schedule, exhibit.robust)
     methods = exhibit.methods_for(case)
     pairs = [
         PairPlan(pair, builder.parts(pair, methods, exhibit.parts))
@@ -76,6 +76,7 @@ class _Builder:
 
     case: Case
     schedule: Schedule
+    robust: bool
 
     def parts(
         self, seeds: tuple[int, int], methods: Sequence[CurveMethod], parts: Sequence[Part]
@@ -118,16 +119,18 @@ class _Builder:
         return Stage("data", settings, label=f"{self.case.dataset}: read the data")
 
     def ends(self, seeds: tuple[int, int]) -> dict[str, Stage]:
+        training = asdict(self.schedule.robust if self.robust else self.schedule.endpoint)
+        kind = "robust network" if self.robust else "network"
         start, end = (
             Stage(
                 "endpoint",
                 {
                     "model": self.case.model,
                     "seed": seed,
-                    "training": asdict(self.schedule.endpoint),
+                    "training": training,
                 },
                 {"data": self.data},
-                f"{self.case.name} {seed}: train the network",
+                f"{self.case.name} {seed}: train the {kind}",
             )
             for seed in seeds
         )
@@ -148,7 +151,7 @@ class _Builder:
         )
 
     def curve(self, seeds: tuple[int, int], method: CurveMethod) -> Stage:
-        training: Training = self.schedule.curve_training(self.case.dataset, method)
+        training: Training = self.schedule.curve_training(self.case, method, robust=self.robust)
         settings: dict[str, Any] = {"training": asdict(training), "seed": seeds[0]}
         if method.pam:
             settings["permutation_epochs"] = self.schedule.permutation_epochs
@@ -200,7 +203,8 @@ class _Builder:
         return Stage("midpoint", settings, {"data": self.data, "curve": curve}, label)
 
     def label(self, seeds: tuple[int, int], what: str) -> str:
-        return f"{self.case.name} {seeds[0]},{seeds[1]}: {what}"
+        robust = "robust, " if self.robust else ""
+        return f"{self.case.name} {seeds[0]},{seeds[1]}: {robust}{what}"
 
 
 def write_plan(store: Store, plans: Iterable[CasePlan], schedule: Schedule) -> None:

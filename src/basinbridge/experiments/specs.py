@@ -35,7 +35,10 @@ class Case:
 
 @dataclass(frozen=True)
 class Training:
-    """How a network or a curve is trained; `schedule` is "halving" or "cosine"."""
+    """How a network or a curve is trained; `schedule` names how the learning rate falls.
+
+    With `attack` (epsilon, step, steps) the images of every step are attacked first.
+    """
 
     epochs: int
     learning_rate: float
@@ -44,6 +47,7 @@ class Training:
     weight_decay: float = 5e-4
     augment: bool = True
     mixed_precision: bool = False
+    attack: tuple[float, float, int] | None = None
 
 
 @dataclass(frozen=True)
@@ -65,7 +69,8 @@ class CurveMethod:
 class Schedule:
     """How long everything takes: trainings, and the numbers of points and images.
 
-    Numbers of images that are None are all there are. Curves on CIFAR-100 are trained at
+    `robust` is the training of robust networks and of the curves between them. Numbers of images
+    that are None are all there are. Curves on CIFAR-100 are trained at
     `cifar100_learning_rate`. A plane is `plane_size` points a side, each scored on `plane_images`
     test images.
     """
@@ -73,6 +78,7 @@ class Schedule:
     name: ScheduleName
     endpoint: Training
     curve: Training
+    robust: Training
     cifar100_learning_rate: float
     permutation_epochs: int
     points: int
@@ -83,10 +89,16 @@ class Schedule:
     train_images: int | None = None
     test_images: int | None = None
 
-    def curve_training(self, dataset: str, method: CurveMethod) -> Training:
-        """The training of a curve by `method` on a data set."""
-        training = self.curve
-        if dataset == "cifar100":
+    def curve_training(self, case: Case, method: CurveMethod, *, robust: bool = False) -> Training:
+        """The training of a curve by `method`.
+
+        Robust curves of GoogLeNet end after 20 epochs, before they overfit (Section 5); the
+        learning rate has not begun to fall by then.
+        """
+        training = self.robust if robust else self.curve
+        if robust and case.model == "GoogLeNet" and training.epochs > 20:
+            training = replace(training, epochs=20, schedule="constant")
+        if case.dataset == "cifar100" and not robust:
             training = replace(training, learning_rate=self.cifar100_learning_rate)
         return replace(training, **dict(method.changes))
 
@@ -96,6 +108,7 @@ class Schedule:
             self,
             endpoint=replace(self.endpoint, mixed_precision=True),
             curve=replace(self.curve, mixed_precision=True),
+            robust=replace(self.robust, mixed_precision=True),
         )
 
 
@@ -103,7 +116,8 @@ class Schedule:
 class Exhibit:
     """A table or a figure: for each of `cases` and `pairs` pairs, curves by `methods`.
 
-    `parts` say what is measured of them.
+    `parts` say what is measured of them. If it is `robust`, networks and curves are trained and
+    measured under attack.
     """
 
     name: str
@@ -112,6 +126,7 @@ class Exhibit:
     methods: tuple[CurveMethod, ...]
     parts: tuple[Part, ...]
     pairs: int = 1
+    robust: bool = False
 
     def methods_for(self, case: Case) -> tuple[CurveMethod, ...]:
         """The methods for a case: the paper's Table 1 has no PAM for GoogLeNet."""
@@ -123,6 +138,9 @@ PAM_UNALIGNED = CurveMethod("pam_unaligned", "PAM Unaligned", pam=True)
 PAM_ALIGNED = CurveMethod("pam_aligned", "PAM Aligned", ("correlation", "post"), pam=True)
 ALIGNED = CurveMethod("aligned", "Aligned", ("correlation", "post"))
 
+# The paper's attack on CIFAR: PGD of 5 steps within 8/255.
+_ATTACK = (8 / 255, 2 / 255, 5)
+
 SCHEDULES: dict[str, Schedule] = {
     one.name: one
     for one in (
@@ -130,6 +148,7 @@ SCHEDULES: dict[str, Schedule] = {
             name="paper",
             endpoint=Training(250, 0.1),
             curve=Training(250, 0.01),
+            robust=Training(200, 0.1, "piecewise_linear", attack=_ATTACK),
             cifar100_learning_rate=0.1,
             permutation_epochs=20,
             points=65,
@@ -138,6 +157,7 @@ SCHEDULES: dict[str, Schedule] = {
             name="short",
             endpoint=Training(10, 0.1, "cosine"),
             curve=Training(8, 0.05, "cosine"),
+            robust=Training(4, 0.1, "cosine", attack=_ATTACK),
             cifar100_learning_rate=0.1,
             permutation_epochs=2,
             points=33,
@@ -149,6 +169,7 @@ SCHEDULES: dict[str, Schedule] = {
             name="smoke",
             endpoint=Training(6, 0.1, "cosine", batch_size=32),
             curve=Training(3, 0.05, "cosine", batch_size=32),
+            robust=Training(3, 0.1, "cosine", batch_size=32, attack=(8 / 255, 4 / 255, 2)),
             cifar100_learning_rate=0.1,
             permutation_epochs=1,
             points=7,
@@ -250,6 +271,14 @@ EXHIBITS = {
             ("paths", "lines", "training", "planes"),
         ),
         Exhibit(
+            "figure4",
+            "CIFAR-100: clean and robust accuracy along curves between robust networks",
+            _cases(NETWORKS, ("cifar100",)),
+            _BOTH,
+            ("paths", "training"),
+            robust=True,
+        ),
+        Exhibit(
             "figure5",
             "CIFAR-100: loss on the planes of the initialisations and of the learned curves",
             _cases(NETWORKS, ("cifar100",)),
@@ -269,6 +298,22 @@ EXHIBITS = {
             _cases(NETWORKS, DATASETS),
             _BOTH,
             ("curve planes",),
+        ),
+        Exhibit(
+            "figure8",
+            "CIFAR-100: clean and robust loss along curves between robust networks",
+            _cases(NETWORKS, ("cifar100",)),
+            _BOTH,
+            ("paths", "training"),
+            robust=True,
+        ),
+        Exhibit(
+            "figure9",
+            "CIFAR-10: clean and robust scores along curves between robust networks",
+            _cases(NETWORKS, ("cifar10",)),
+            _BOTH,
+            ("paths", "training"),
+            robust=True,
         ),
         Exhibit(
             "appendix-f",

@@ -3,7 +3,7 @@
 import json
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,20 +23,34 @@ from ..evaluate.along import evaluate
 from ..evaluate.plane import plane
 from ..evaluate.signature import signature
 from ..models.load import build
+from ..models.normalised import Normalised
 from ..reading import read_json
 from ..state import load_state, replacing, save_state, with_state
 from ..symmetry.discover import discover
 from ..symmetry.groups import Symmetry
 from ..symmetry.permutation import permute
+from ..train.adversarial import Attack, adversarial
 from ..train.checkpoint import Checkpoint
-from ..train.loop import Settings, cosine, halving, train
+from ..train.loop import Settings, cosine, halving, piecewise_linear, train
+from ..train.objective import standard
 from .corners import corners_of_curve, corners_of_pair
 from .midpoints import midpoint_signatures
 from .pair import Watch, path_entry, silent
 from .provenance import describe_data, describe_device, versions
 from .store import Stage, Store
 
-SCHEDULES = {"cosine": cosine, "halving": halving}
+
+def constant(epoch: float, epochs: int) -> float:
+    """The first learning rate throughout."""
+    return 1.0
+
+
+SCHEDULES = {
+    "cosine": cosine,
+    "halving": halving,
+    "piecewise_linear": piecewise_linear,
+    "constant": constant,
+}
 # Which images a smaller data set keeps is the same for everybody.
 SUBSET_SEED = 0
 
@@ -51,7 +65,7 @@ class Workplace:
     watch: Watch = silent
     checkpoint_seconds: float = 60.0
     read: dict[str, tuple[ImageData, ImageData]] = field(default_factory=dict)
-    symmetries: dict[tuple[str, str], Symmetry] = field(default_factory=dict)
+    symmetries: dict[tuple[str, str, bool], Symmetry] = field(default_factory=dict)
 
     def carry_out(self, stage: Stage) -> None:
         """Do a stage, whose inputs are there, and write its result.
@@ -62,8 +76,11 @@ class Workplace:
         began = time.perf_counter()
         if stage.kind == "data":
             return self._note_data(stage, began)
-        network = _network(self, stage)
-        return KINDS[stage.kind](_Job(self, stage, network, *self.data_of(stage), began))
+        both = self.data_of(stage)
+        network = _network(self, stage, both[0])
+        if _attack(stage) is not None:  # the network normalises, so that attacks see [0, 1]
+            both = _as_they_are(both[0]), _as_they_are(both[1])
+        return KINDS[stage.kind](_Job(self, stage, network, *both, began))
 
     def data_of(self, stage: Stage) -> tuple[ImageData, ImageData]:
         """Training and test data of a stage, the same that its `data` stage saw."""
@@ -138,7 +155,7 @@ class _Job:
     def symmetry(self) -> Symmetry:
         """The architecture's symmetry, discovered once for each model and data set."""
         data, known = self.train_data, self.place.symmetries
-        key = (_setting(self.stage, "model"), data.name)
+        key = (_setting(self.stage, "model"), data.name, self.attack is not None)
         if key not in known:
             known[key] = discover(self.network, data.normalised(data.scaled(data.images[:2])))
         return known[key]
@@ -146,6 +163,11 @@ class _Job:
     def batchnorm_images(self) -> int:
         wanted: int | None = self.settings["batchnorm_images"]
         return min(wanted or len(self.train_data), len(self.train_data))
+
+    @property
+    def attack(self) -> Attack | None:
+        """What networks and curves are trained against; None for the usual ones."""
+        return _attack(self.stage)
 
     @property
     def checkpoint(self) -> Checkpoint:
@@ -170,6 +192,7 @@ class _Job:
             "augmentation": augmentation(self.train_data.name) if chosen["augment"] else None,
             "mixed_precision": chosen["mixed_precision"],
             "seed": seed,
+            "objective": standard if self.attack is None else adversarial(**vars(self.attack)),
             "progress": progress,
             "checkpoint": self.checkpoint,
         }
@@ -274,6 +297,7 @@ def _evaluate(job: _Job) -> None:
         batchnorm_data=job.train_data,
         points=job.settings["points"],
         batchnorm_images=job.batchnorm_images(),
+        attack=job.attack,
         progress=job.progress,
     )
     job.write({**path_entry(found), "batchnorm_images": found.batchnorm_images})
@@ -339,13 +363,24 @@ KINDS: dict[str, Callable[[_Job], None]] = {
 }
 
 
-def _network(place: Workplace, stage: Stage) -> nn.Module:
+def _network(place: Workplace, stage: Stage, data: ImageData) -> nn.Module:
     """The architecture, initial weights drawn from the seed of the stage."""
-    model = _setting(stage, "model")
-    classes = place.data_of(stage)[0].num_classes
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(stage.settings.get("seed", 0))
-        return build(model, classes).to(place.device)
+        network = build(_setting(stage, "model"), data.num_classes).to(place.device)
+    return network if _attack(stage) is None else Normalised(network, data.mean, data.std)
+
+
+def _attack(stage: Stage) -> Attack | None:
+    """The attack of a stage's training, or of the trainings that it builds on."""
+    chosen = _setting(stage, "training")["attack"]
+    return None if chosen is None else Attack(*chosen)
+
+
+def _as_they_are(data: ImageData) -> ImageData:
+    """The same images, left in [0, 1]."""
+    channels = len(data.mean)
+    return replace(data, mean=(0.0,) * channels, std=(1.0,) * channels)
 
 
 def _setting(stage: Stage, name: str) -> Any:  # noqa: ANN401 - a value of JSON

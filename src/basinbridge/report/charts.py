@@ -40,8 +40,10 @@ def colour_of(method: str, methods: Sequence[str]) -> str:
     return _OTHERS[others.index(method) % len(_OTHERS)]
 
 
-def paths_chart(case: CaseResults) -> Chart | None:
+def paths_chart(case: CaseResults, kind: str = "") -> Chart | None:
     """Accuracy and loss along every curve and line, side by side; None where nothing is measured.
+
+    `kind` is one of the case's: the usual scores, or those under attack.
 
     A line is the mean over pairs, its band reaches from the lowest to the highest. Both sides of a
     curve share one entry of the legend.
@@ -56,7 +58,7 @@ def paths_chart(case: CaseResults) -> Chart | None:
             colour = colour_of(method, list(case.methods))
             t = found[0]["t"]
             for side, quantity, scale in (("", "accuracy", 100.0), ("2", "loss", 1.0)):
-                values = scale * numpy.array([one[quantity] for one in found], dtype=float)
+                values = scale * numpy.array([one[kind + quantity] for one in found], dtype=float)
                 unit = " %" if quantity == "accuracy" else " nats"
                 traces += _mean_and_band(
                     t,
@@ -71,8 +73,9 @@ def paths_chart(case: CaseResults) -> Chart | None:
                 )
     if not traces:
         return None
+    what = "robust" if kind else "test"
     losses = [v for one in traces if one["yaxis"] == "y2" for v in one["y"]]
-    accuracy, loss = axis("test accuracy, %"), loss_axis(losses, "test loss, nats")
+    accuracy, loss = axis(f"{what} accuracy, %"), loss_axis(losses, f"{what} loss, nats")
     wide = {
         **layout_with_legend(traces, 320, WIDE),
         "xaxis": axis("t", domain=[0, 0.46]),

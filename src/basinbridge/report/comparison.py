@@ -20,11 +20,13 @@ def print_comparison(run: Run, console: "Console | None" = None) -> None:
 
     out = console or Console()
     for case in run.cases:
-        rows = rows_of(case) if case.shows("paths") else []
         pairs = f"{len(case.seeds)} pair{'s' if len(case.seeds) > 1 else ''}"
         heading = f"{case.exhibit}: {case.case.name}, {pairs}"
-        if rows:
-            out.print(Text(f"{heading}; test accuracy, %"))
+        for kind in case.kinds if case.shows("paths") else ():
+            rows = rows_of(case, kind)
+            if not rows:
+                continue
+            out.print(Text(f"{heading}; test accuracy{' under attack' if kind else ''}, %"))
             table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
             table.add_column("curve", no_wrap=True)
             for column in ("average", "paper", "", "minimum", "paper", ""):

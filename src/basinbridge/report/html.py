@@ -137,8 +137,11 @@ def _add_case(page: _Page, case: CaseResults) -> None:
     page.add(f"<h3>{escape(name)}</h3>", f"<p class='quiet'>Seeds of the pairs: {seeds}</p>")
     before = len(page.parts)
     if case.shows("paths"):
-        page.add(*_comparison(rows_of(case)))
-        _add_chart(page, "Along the curves", paths_chart(case), several=len(case.seeds) > 1)
+        for kind in case.kinds:
+            words = " under attack" if kind else ""
+            page.add(*_comparison(rows_of(case, kind), words))
+            chart = paths_chart(case, kind)
+            _add_chart(page, f"Along the curves{words}", chart, several=len(case.seeds) > 1)
     if case.exhibit == "table2":
         page.add(*_final_losses(case))
     for key in ("both",) if case.shows("planes") else ():
@@ -179,7 +182,7 @@ def _add_planes(page: _Page, case: CaseResults, part: str, key: str, heading: st
         page.add(f"<div class='side-by-side'><div>{both[0]}</div><div>{both[1]}</div></div>")
 
 
-def _comparison(rows: Sequence[Row]) -> Iterator[str]:
+def _comparison(rows: Sequence[Row], words: str) -> Iterator[str]:
     if not rows:
         return
     pairs = len(rows[0].average)
@@ -191,10 +194,10 @@ def _comparison(rows: Sequence[Row]) -> Iterator[str]:
         + (
             "▲ marks what is at least the paper's, ▼ what is below."
             if known
-            else "The paper has no such row."
+            else "The paper gives no such figures."
         )
     )
-    yield f"<table><caption>Test accuracy along the curve, %: {caption}</caption><thead><tr>"
+    yield f"<table><caption>Test accuracy{words} along the curve, %: {caption}</caption><thead><tr>"
     yield "<th>curve</th><th>average</th><th>minimum</th></tr></thead><tbody>"
     for row in rows:
         average = _cell(row.average, row.paper.average if row.paper else None)
@@ -276,13 +279,18 @@ def _settings(run: Run) -> Iterator[str]:
 
 def _schedule_items(schedule: Any) -> Iterator[tuple[str, str]]:  # noqa: ANN401 - values of JSON
     yield "schedule", str(schedule["name"])
-    for what in ("endpoint", "curve"):
+    for what, name in (
+        ("endpoint", "training, endpoints"),
+        ("curve", "training, curves"),
+        ("robust", "training, robust ones"),
+    ):
         one = schedule[what]
         precision = ", bfloat16 forward passes" if one["mixed_precision"] else ""
         yield (
-            f"training, {what}s",
+            name,
             f"{one['epochs']} epochs, learning rate {one['learning_rate']:g} ({one['schedule']}), "
-            f"batch {one['batch_size']}, weight decay {one['weight_decay']:g}{precision}",
+            f"batch {one['batch_size']}, weight decay {one['weight_decay']:g}{precision}"
+            + _attack(one["attack"]),
         )
     yield "curves on CIFAR-100", f"learning rate {schedule['cifar100_learning_rate']:g}"
     yield "epochs of PAM's permutation step", str(schedule["permutation_epochs"])
@@ -297,6 +305,14 @@ def _schedule_items(schedule: Any) -> Iterator[tuple[str, str]]:  # noqa: ANN401
         f"{schedule['plane_size']} x {schedule['plane_size']} points, "
         f"{every('plane_images')} test images",
     )
+
+
+def _attack(attack: Sequence[float] | None) -> str:
+    """The attack of a training in words, if it has one."""
+    if attack is None:
+        return ""
+    epsilon, step, steps = attack
+    return f", attacked by {steps} steps of {255 * step:g}/255 within {255 * epsilon:g}/255"
 
 
 def _duration(seconds: float) -> str:

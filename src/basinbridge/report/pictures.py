@@ -33,9 +33,10 @@ def write_pictures(run: Run, folder: Path) -> list[Path]:
 
 def _figures(case: CaseResults) -> Iterator[tuple[str, "Figure"]]:
     if case.shows("paths"):
-        figure = curves_of(case)
-        if figure is not None:
-            yield "curves", figure
+        for kind in case.kinds:
+            figure = curves_of(case, kind)
+            if figure is not None:
+                yield f"{kind}curves", figure
     if case.shows("training"):
         figure = training_of(case)
         if figure is not None:
@@ -50,8 +51,8 @@ def _figures(case: CaseResults) -> Iterator[tuple[str, "Figure"]]:
         yield "signatures", signatures_figure({"title": title, "panels": panels})
 
 
-def curves_of(case: CaseResults) -> "Figure | None":
-    """Accuracy and loss along every curve and line; None where none is measured."""
+def curves_of(case: CaseResults, kind: str = "") -> "Figure | None":
+    """Accuracy and loss, usual or robust, along curves and lines; None where none is measured."""
     drawn: list[Drawn] = []
     for part, dashes in (("paths", "solid"), ("lines", (0, (4, 2)))):
         for method, title in case.methods.items():
@@ -63,14 +64,14 @@ def curves_of(case: CaseResults) -> "Figure | None":
                         colour_of(method, list(case.methods)),
                         dashes,
                         found[0]["t"],
-                        100 * numpy.array([one["accuracy"] for one in found], dtype=float),
-                        numpy.array([one["loss"] for one in found], dtype=float),
+                        100 * numpy.array([one[f"{kind}accuracy"] for one in found], dtype=float),
+                        numpy.array([one[f"{kind}loss"] for one in found], dtype=float),
                     )
                 )
     if not drawn:
         return None
     ends = [drawn[0].accuracy[:, [0, -1]], drawn[0].loss[:, [0, -1]]]
-    return curves_figure(drawn, ends, _title(case))
+    return curves_figure(drawn, ends, _title(case, "under attack" if kind else ""))
 
 
 def training_of(case: CaseResults) -> "Figure | None":
@@ -101,11 +102,11 @@ def training_of(case: CaseResults) -> "Figure | None":
     return figure
 
 
-def _title(case: CaseResults) -> list[str]:
+def _title(case: CaseResults, words: str = "") -> list[str]:
     schedule = case.run.schedule
     lines = [
-        f"{case.case.model} on {case.case.dataset}, schedule {schedule['name']}: networks "
-        f"{schedule['endpoint']['epochs']} epochs, curves {schedule['curve']['epochs']}"
+        f"{case.case.model} on {case.case.dataset}, schedule {schedule['name']}"
+        + (f", {words}" if words else "")
     ]
     if len(case.seeds) > 1:
         lines.append(f"mean over {len(case.seeds)} pairs, band from the lowest to the highest")

@@ -73,12 +73,19 @@ class CaseResults:
         names = [pair["parts"].get(part, {}).get(key) for pair in self.entry["pairs"]]
         return [self.run.results[name] for name in names if name in self.run.results]
 
-    def endpoint_accuracies(self) -> list[float]:
+    @property
+    def kinds(self) -> tuple[str, ...]:
+        """What begins the names of scores: nothing, and `robust_` for those under attack."""
+        found = [path for method in self.methods for path in self.found("paths", method)]
+        return ("", "robust_") if found and "robust_accuracy" in found[0] else ("",)
+
+    def endpoint_accuracies(self, kind: str = "") -> list[float]:
         """Mean accuracy of the two ends, for each pair with a measured curve."""
         for method in self.methods:
             paths = self.found("paths", method)
             if paths:
-                return [(path["accuracy"][0] + path["accuracy"][-1]) / 2 for path in paths]
+                ends = [path[f"{kind}accuracy"] for path in paths]
+                return [(one[0] + one[-1]) / 2 for one in ends]
         return []
 
 
@@ -126,20 +133,27 @@ def _read(file: Path) -> Mapping[str, Any]:
     return found
 
 
-def rows_of(case: CaseResults) -> list[Row]:
-    """The rows of Table 1 for a case: the endpoints, then every kind of curve that is measured."""
+def rows_of(case: CaseResults, kind: str = "") -> list[Row]:
+    """The rows of Table 1 for a case: the endpoints, then every kind of curve that is measured.
+
+    The paper's are beside those that are not of robust networks; `kind` is one of the case's.
+    """
+
+    def paper(method: str) -> Published | None:
+        return published(case.case, method) if len(case.kinds) == 1 else None
+
     rows = []
-    endpoints = [100 * value for value in case.endpoint_accuracies()]
+    endpoints = [100 * value for value in case.endpoint_accuracies(kind)]
     if endpoints:
-        rows.append(Row("Endpoints", endpoints, None, published(case.case, "endpoints")))
+        rows.append(Row("Endpoints", endpoints, None, paper("endpoints")))
     for method, title in case.methods.items():
         paths = case.found("paths", method)
         if paths:
             average, minimum = (
-                [100 * path[f"{kind}_accuracy"] for path in paths]
-                for kind in ("average", "minimum")
+                [100 * path[f"{kind}{what}_accuracy"] for path in paths]
+                for what in ("average", "minimum")
             )
-            rows.append(Row(title, average, minimum, published(case.case, method)))
+            rows.append(Row(title, average, minimum, paper(method)))
     return rows
 
 
