@@ -33,6 +33,9 @@ class Model:
         if self.reads in ("images", "pixels"):
             return {"pixel_values": torch.randn(2, 3, 32, 32, generator=generator)}
         words = torch.randint(3, 40, (2, 7), generator=generator)
+        if self.reads == "speech":
+            sound = torch.randn(2, 8, 20, generator=generator)
+            return {"input_features": sound, "decoder_input_ids": words}
         inputs = {"input_ids": words, "attention_mask": torch.ones_like(words)}
         if self.reads == "pairs":
             inputs["decoder_input_ids"] = words[:, :5].clone()
@@ -49,13 +52,25 @@ BERT = {
     "vocab_size": 40,
     "max_position_embeddings": 16,
 }
+TOKENS = {"pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2}
 SMALL: dict[str, dict[str, Any]] = {
-    "text": {**BERT, "use_cache": False, "pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2},
+    "text": {**BERT, **TOKENS, "use_cache": False},
     "pairs": {"vocab_size": 40, "use_cache": False, "decoder_start_token_id": 0, "pad_token_id": 0},
     "images": {**BERT, "image_size": 32, "patch_size": 8, "num_labels": 4},
     "pixels": {"image_size": 32, "num_labels": 4},
+    "speech": {**TOKENS, "decoder_start_token_id": 0, "vocab_size": 40, "use_cache": False},
 }
 GPT2 = {"n_embd": 24, "n_layer": 2, "n_head": 3, "n_positions": 16}
+BART = {
+    "d_model": 24,
+    "encoder_layers": 2,
+    "decoder_layers": 1,
+    "encoder_attention_heads": 3,
+    "decoder_attention_heads": 3,
+    "encoder_ffn_dim": 20,
+    "decoder_ffn_dim": 18,
+    "max_position_embeddings": 16,
+}
 CODES = {"num_key_value_heads": 2, "num_attention_heads": 4, "hidden_size": 32}
 
 MODELS = {
@@ -156,16 +171,7 @@ MODELS = {
         "BartConfig",
         15,
         "3 MLPs, 4 attentions of 3; an output fixes the streams",
-        {
-            "d_model": 24,
-            "encoder_layers": 2,
-            "decoder_layers": 1,
-            "encoder_attention_heads": 3,
-            "decoder_attention_heads": 3,
-            "encoder_ffn_dim": 20,
-            "decoder_ffn_dim": 18,
-            "max_position_embeddings": 16,
-        },
+        BART,
         "pairs",
         share=0.8,
     ),
@@ -262,6 +268,110 @@ MODELS = {
         "4 streams, 4 MLPs",
         {"hidden_sizes": [8, 10, 12, 14], "depths": [1, 1, 1, 1]},
         "pixels",
+    ),
+    "convnextv2": Model(
+        "ConvNextV2ForImageClassification",
+        "ConvNextV2Config",
+        9,
+        "4 streams, the inside of 5 blocks",
+        {"hidden_sizes": [8, 10, 12, 14], "depths": [1, 1, 2, 1]},
+        "pixels",
+    ),
+    "mobilevit": Model(
+        "MobileViTForImageClassification",
+        "MobileViTConfig",
+        62,
+        "stem, 4 blocks that widen and 2 streams; then thrice a block's inside, its result, the "
+        "local convolution, the transformer's stream, 4 in each of its 2, 4 and 3 layers, the way "
+        "back, the fusion; the last layer",
+        {
+            "hidden_sizes": [12, 16, 20],
+            "neck_hidden_sizes": [4, 8, 12, 14, 16, 18, 24],
+            "num_attention_heads": 2,
+        },
+        "pixels",
+    ),
+    "pvt": Model(
+        "PvtForImageClassification",
+        "PvtConfig",
+        22,
+        "as SegFormer",
+        {
+            "hidden_sizes": [8, 8, 12, 16],
+            "depths": [1, 1, 1, 1],
+            "num_attention_heads": [1, 2, 3, 4],
+        },
+        "pixels",
+    ),
+    "data2vec_vision": Model(
+        "Data2VecVisionForImageClassification", "Data2VecVisionConfig", 9, "as BEiT", {}, "images"
+    ),
+    "siglip": Model(
+        "SiglipVisionModel",
+        "SiglipVisionConfig",
+        12,
+        "4 in each layer and in the pooling head; an output fixes the stream",
+        {},
+        "images",
+        share=0.6,
+    ),
+    "clip_text": Model(
+        "CLIPTextModelWithProjection",
+        "CLIPTextConfig",
+        8,
+        "4 in each layer; an output fixes the stream",
+        {"projection_dim": 6},
+        share=0.7,
+    ),
+    "gemma": Model("GemmaForCausalLM", "GemmaConfig", 9, "as Llama", {**CODES, "head_dim": 8}),
+    "phi3": Model("Phi3ForCausalLM", "Phi3Config", 9, "as Llama, projections packed", CODES),
+    "olmo2": Model("Olmo2ForCausalLM", "Olmo2Config", 9, "as Llama", CODES),
+    "starcoder2": Model("Starcoder2ForCausalLM", "Starcoder2Config", 9, "as Llama", CODES),
+    "stablelm": Model(
+        "StableLmForCausalLM",
+        "StableLmConfig",
+        11,
+        "as Llama, and in each layer query-key where not rotary",
+        CODES,
+    ),
+    "gpt_bigcode": Model(
+        "GPTBigCodeForCausalLM",
+        "GPTBigCodeConfig",
+        9,
+        "stream; heads, one query-key and one value numbering for all of them, MLP in each layer",
+        GPT2,
+    ),
+    "biogpt": Model("BioGptForCausalLM", "BioGptConfig", 9, "stream, 4 in each layer"),
+    "xglm": Model(
+        "XGLMForCausalLM",
+        "XGLMConfig",
+        8,
+        "4 in each layer; sinusoids, which are no parameters, fix the stream",
+        {"d_model": 24, "num_layers": 2, "attention_heads": 3, "ffn_dim": 20},
+        share=0.8,
+    ),
+    "deberta": Model(
+        "DebertaV2ForSequenceClassification",
+        "DebertaV2Config",
+        10,
+        "stream, 4 in each layer, pooler",
+    ),
+    "marian": Model("MarianMTModel", "MarianConfig", 15, "as BART", {**BART}, "pairs", share=0.8),
+    "whisper": Model(
+        "WhisperForConditionalGeneration",
+        "WhisperConfig",
+        13,
+        "first convolution, 2 MLPs, 3 attentions of 3, the decoder's stream; an output fixes the "
+        "encoder's",
+        {
+            **BART,
+            "encoder_layers": 1,
+            "num_mel_bins": 8,
+            "max_source_positions": 10,
+            "max_target_positions": 16,
+        },
+        "speech",
+        share=0.8,
     ),
 }
 

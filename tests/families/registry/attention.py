@@ -52,10 +52,10 @@ def _swin(depths, width, kind) -> nn.Module:
 
 def enter() -> None:
     """ConvNeXt: 4 streams and the inside of every block. ViT: a stream and 4 groups in each layer
-    (heads, query-key, value, MLP). Swin: 4 streams and those 4 in each layer, 5 in v2 (the hidden
-    layer of the biases). MaxViT: the stem's first convolution and the second, 4 streams; in each of
-    11 layers the inverted residual's inside, the squeezed layer and twice those 4; the hidden layer
-    of the head.
+    (heads, query-key, value, MLP). Swin: 4 streams and those 4 in each layer; 6 in v2, which has
+    the hidden layer of the biases, and the two coordinates that it reads from a buffer. MaxViT: the
+    stem's first convolution and the second, 4 streams; in each of 11 layers the inverted residual's
+    inside, the squeezed layer and twice those 4; the hidden layer of the head.
     """
     for name, (depths, width, parameters) in CONVNEXTS.items():
         build = partial(_convnext, depths, width)
@@ -67,7 +67,7 @@ def enter() -> None:
     for name, (depths, width, parameters) in SWINS.items():
         second = "v2" in name
         build = partial(_swin, depths, width, CosineWindowed if second else Windowed)
-        groups = 4 + (5 if second else 4) * sum(depths)
+        groups = 4 + (6 if second else 4) * sum(depths)
         REGISTRY[name] = Registered(build, parameters, groups, 256 if second else 224)
     maxvit = partial(MaxVit, (64, 128, 256, 512), (2, 2, 5, 2), CLASSES)
     REGISTRY["maxvit_t"] = Registered(maxvit, 30_919_624, 2 + 4 + 11 * 10 + 1, 224)

@@ -53,7 +53,7 @@ def reduction(call: Call) -> Result:
 
 
 @rule("cumsum", "cumprod", "logcumsumexp", "sort", "argsort", "topk", "argmax", "argmin", "median")
-@rule("cummax", "cummin", "kthvalue", "mode")
+@rule("cummax", "cummin", "kthvalue", "mode", "diff")
 def ordered(call: Call) -> Result:
     """The order along the dimension matters, so it is pinned; the others are kept."""
     value = call.tensor("self")
