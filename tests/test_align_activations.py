@@ -305,3 +305,16 @@ def test_reading_leaves_the_networks_as_they_are():
     assert all(torch.equal(before[name], tensor) for name, tensor in network.state_dict().items())
     assert all(module.training for module in network.modules())
     assert inputs_for("tinyten", 2).shape == (2, 3, 12, 12)
+
+
+@pytest.mark.parametrize(("width", "stride"), [(512, 1), (513, 2), (1030, 3)])
+def test_of_wide_activations_only_every_kth_position_is_read(width, stride):
+    networks = [nn.Sequential(nn.Linear(3, width), nn.Tanh(), nn.Linear(width, 2)) for _ in "ab"]
+    inputs = torch.randn(4, 5, 3)
+    symmetry = bb.discover(networks[0], inputs[:2])
+    ((_, moments),) = gather(*networks, (inputs, torch.zeros(4)), symmetry)["0"]
+    one, other = (net[:2](inputs).detach().flatten(0, 1)[::stride] for net in networks)
+    assert moments.count == len(one)
+    wanted = Moments()
+    wanted.update(one, other)
+    torch.testing.assert_close(moments.correlation(), wanted.correlation())

@@ -21,6 +21,9 @@ from ..symmetry.groups import Site, Symmetry
 from ..symmetry.trace import Example, Trace, tensors_of, trace
 from ..train.adversarial import Attack
 
+# Neurons of one site up to which every position in space or time is a sample.
+WIDE = 512
+
 Observed: TypeAlias = Data | Iterable[tuple[Example, Tensor]]
 """What both networks see: data, or batches for a network with several inputs, (inputs, labels)."""
 
@@ -49,11 +52,10 @@ class Moments:
             self.shifts = (one.mean(0), other.mean(0))
             self.sums = [torch.zeros_like(one[0], dtype=torch.float64) for _ in range(2)]
             self.squares = [torch.zeros_like(one[0], dtype=torch.float64) for _ in range(2)]
-            self.cross = one.new_zeros((one.shape[1], other.shape[1]), dtype=torch.float64)
-        assert self.cross is not None
         centred = [values - shift for values, shift in zip((one, other), self.shifts, strict=True)]
         self.count += one.shape[0]
-        self.cross += centred[0].T @ centred[1]
+        product = centred[0].T @ centred[1]
+        self.cross = product.double() if self.cross is None else self.cross.add_(product)
         for place, values in enumerate(centred):
             self.sums[place] += values.sum(0)
             self.squares[place] += values.square_().sum(0)
@@ -66,7 +68,7 @@ class Moments:
             (square / self.count - mean.square()).clamp_min(0)
             for square, mean in zip(self.squares, means, strict=True)
         ]
-        return self.cross / self.count - torch.outer(*means), variances[0], variances[1]
+        return (self.cross / self.count).addr_(*means, alpha=-1), variances[0], variances[1]
 
     def correlation(self) -> Tensor:
         """Pearson correlation of each channel with each, eq. (3); 0 for a constant channel.
@@ -74,12 +76,11 @@ class Moments:
         A channel counts as constant if it deviates from its mean by no more than rounding does.
         """
         covariance, *variances = self.covariance()
-        deviations = [
-            torch.where(variance.sqrt() <= 4 * self.precision * mean.abs(), 0.0, variance.sqrt())
+        one, other = (
+            torch.where(variance.sqrt() <= 4 * self.precision * mean.abs(), 0.0, variance.rsqrt())
             for variance, mean in zip(variances, self.means(), strict=True)
-        ]
-        scale = torch.outer(*deviations)
-        return torch.where(scale == 0, 0.0, covariance / scale).clamp(-1, 1)
+        )
+        return covariance.mul_(one[:, None]).mul_(other).clamp_(-1, 1)
 
     def means(self) -> list[Tensor]:
         """The mean of every channel, of either side."""
@@ -112,9 +113,11 @@ def gather(
 
     Evaluation mode; every position in space or time is a sample. `kind` chooses the sites behind
     ("post") or before ("pre") a group's nonlinearities; groups without one are observed where they
-    are written. `make` gives the accumulator of a site. With an `attack` each network sees the
-    images that it is attacked with itself. Memory: one batch's observed activations,
-    and one matrix a site.
+    are written. Of activations wider than `WIDE` channels only every k-th position is read, k the
+    number of channels over `WIDE`: the products cost samples times channels squared, and would
+    take longer than the networks themselves. `make` gives the accumulator of a site. With an
+    `attack` each network sees the images that it is attacked with itself. Memory: what two forward
+    passes of a batch take, and one matrix a site.
     """
     check_states(net_a.state_dict(), net_b.state_dict(), "network a", "network b")
     chosen = {
@@ -234,8 +237,9 @@ def _samples(activation: Tensor, site: Site) -> Tensor:
     if site.pooled:
         activation = activation.mean(site.pooled, keepdim=True)
     values = activation.movedim(site.dim, -1)
-    values = values.reshape(-1, values.shape[-1])
     places = site.places.ravel()
+    stride = -(-places.size // WIDE) if values.ndim > 2 and not site.pooled else 1
+    values = values.reshape(-1, values.shape[-1])[::stride]
     first = int(places[0])
     if np.array_equal(places, np.arange(first, first + places.size)):
         return values[:, first : first + places.size]

@@ -42,8 +42,6 @@ def _scores(
     group: Group, entries: list[tuple[Site, Moments]], method: Literal["correlation", "l2"]
 ) -> Tensor | None:
     """How well each member of A fits each of B, larger is better, summed over the sites."""
-    if not entries:
-        return None
     for site, moments in entries:
         for owner, squares in zip("ab", moments.squares, strict=True):
             if not bool(torch.isfinite(squares).all()):
@@ -51,11 +49,11 @@ def _scores(
                     f"group {group.name!r}: network {owner}'s activations at {site.node!r} hold "
                     "a NaN, an infinity, or numbers too large to square"
                 )
-    parts = [
-        moments.correlation() if method == "correlation" else -moments.squared_distance()
-        for _, moments in entries
-    ]
-    return torch.stack(parts).sum(0).cpu().reshape(*group.shape, *group.shape)
+    total: Tensor | None = None
+    for _, moments in entries:
+        part = moments.correlation() if method == "correlation" else -moments.squared_distance()
+        total = part if total is None else total.add_(part)
+    return None if total is None else total.cpu().reshape(*group.shape, *group.shape)
 
 
 def match(
