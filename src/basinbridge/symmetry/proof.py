@@ -25,17 +25,23 @@ DOUBLE_LIMIT = 20_000_000
 TOLERANCE = {torch.float64: 1e-8, torch.float32: 1e-3}
 
 
-def prove(network: nn.Module, symmetry: Symmetry, example: Example, seed: int = 0) -> float:
+def prove(
+    network: nn.Module,
+    symmetry: Symmetry,
+    example: Example,
+    seed: int = 0,
+    double_limit: int = DOUBLE_LIMIT,
+) -> float:
     """Check a symmetry by a random permutation; return the largest relative change of an output.
 
     Every weight is shaken first, so that zeros and ones left from initialisation hide nothing, and
     the layers are tuned, so that each of them shows in the outputs. The network is run before and
     after; the branches that only training takes are run by their graphs. So are all graphs of
-    networks of up to 20 million parameters, in double precision, whatever precision the network's
+    networks of up to `double_limit` parameters, in double precision, whatever precision the network's
     own code insists on. Raises `SymmetryError` naming the groups at fault if an output changes.
     """
     twin, dtype = copy.deepcopy(network), torch.float32
-    if sum(parameter.numel() for parameter in twin.parameters()) <= DOUBLE_LIMIT:
+    if sum(parameter.numel() for parameter in twin.parameters()) <= double_limit:
         twin, dtype = twin.double(), torch.float64
     _shake(twin, seed)
     for one in symmetry.traces:
