@@ -37,8 +37,8 @@ def prove(
     Every weight is shaken first, so that zeros and ones left from initialisation hide nothing, and
     the layers are tuned, so that each of them shows in the outputs. The network is run before and
     after; the branches that only training takes are run by their graphs. So are all graphs of
-    networks of up to `double_limit` parameters, in double precision, whatever precision the network's
-    own code insists on. Raises `SymmetryError` naming the groups at fault if an output changes.
+    networks of up to `double_limit` parameters, in double precision, whatever precision their own
+    code insists on. Raises `SymmetryError` naming the groups at fault if an output changes.
     """
     twin, dtype = copy.deepcopy(network), torch.float32
     if sum(parameter.numel() for parameter in twin.parameters()) <= double_limit:
