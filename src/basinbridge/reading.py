@@ -34,6 +34,12 @@ def reason(error: BaseException) -> str:
     return text if len(text) <= 200 else f"{text[:197]}..."
 
 
+def short(value: object) -> str:
+    """A value in a message: its Python text, cut where it is long."""
+    text = repr(value)
+    return text if len(text) <= 80 else f"{text[:77]}..."
+
+
 @contextmanager
 def blaming(path: Path, advice: str) -> Iterator[None]:
     """Entries that are missing or are of other kinds, inside, are told as damage of a file."""
@@ -163,7 +169,7 @@ def _check_archive(path: Path) -> None:
 def _check_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
     """Raise `InputError` naming the first tensor that is not plain numbers in memory."""
     for name, tensor in tensors.items():
-        where = f"{path}: tensor {name!r}"
+        where = f"{path}: tensor {short(name)}"
         if tensor.layout != torch.strided or tensor.device.type != "cpu" or tensor.is_nested:
             raise InputError(f"{where} is not an ordinary one (dense, on the CPU)")
         if tensor.dtype not in TYPES:

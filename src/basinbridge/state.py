@@ -20,7 +20,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from .errors import InputError
-from .reading import PICKLES, read_pickle, read_tensors
+from .reading import PICKLES, read_pickle, read_tensors, short
 
 State = dict[str, Tensor]
 _UNFINISHED = ".unfinished"
@@ -65,7 +65,7 @@ def check_states(
     """
     for name, tensor in one.items():
         if name not in other:
-            raise InputError(f"{other_name} has no tensor {name!r}, which {one_name} has")
+            raise InputError(f"{other_name} has no tensor {short(name)}, which {one_name} has")
         if tensor.shape != other[name].shape:
             raise InputError(
                 f"tensor {name!r} is {list(tensor.shape)} in {one_name} "
@@ -78,7 +78,7 @@ def check_states(
             )
     extra = next((name for name in other if name not in one), None)
     if extra is not None:
-        raise InputError(f"{one_name} has no tensor {extra!r}, which {other_name} has")
+        raise InputError(f"{one_name} has no tensor {short(extra)}, which {other_name} has")
 
 
 def _type_of(tensor: Tensor) -> str:
@@ -220,4 +220,4 @@ def check_finite(state: Mapping[str, Tensor], owner: str) -> None:
     """Raise `InputError` naming the first tensor that holds a NaN or an infinity."""
     for name, tensor in state.items():
         if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
-            raise InputError(f"{owner}: tensor {name!r} holds a NaN or an infinity")
+            raise InputError(f"{owner}: tensor {short(name)} holds a NaN or an infinity")

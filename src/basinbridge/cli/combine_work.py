@@ -7,7 +7,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from ..align.transport import apply_plan, transport_plan
-from ..curve.files import load_curve
 from ..errors import InputError
 from ..evaluate.along import Score, prepared, score
 from ..evaluate.ensemble import Ensemble, ensemble
@@ -40,6 +39,8 @@ def merge_states(
     data = work.train_data.subset(min(chosen.images, len(work.train_data)), work.seed)
     began = time.perf_counter()
     symmetry = discover(start, work.example())
+    if match is not None:
+        work.check_record(match)
     order = None if match is None else load_match(match, symmetry)
     other = end
     if chosen.soft_transport is not None:
@@ -65,7 +66,7 @@ def score_ensemble(
     work: Setting, file: Path, times: Sequence[float], batchnorm_images: int, out: Path | None
 ) -> Ensemble:
     """Score the networks at some t of a curve and their ensemble; write it if a file is named."""
-    curve, made = load_curve(file, work.network)
+    curve, made = work.curve_in(file)
     began = time.perf_counter()
     found = ensemble(
         curve,

@@ -6,7 +6,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from ..curve.files import load_curve
 from ..curve.paths import Curve
 from ..errors import InputError
 from ..evaluate.plane import Plane, Point, plane
@@ -66,11 +65,13 @@ def draw_plane_of(
 def _corners(work: Setting, files: Sequence[Path]) -> Corners:
     """Three states as they are; one curve's ends and bend; two curves' start and both ends."""
     if len(files) == 3:
+        for path in files:
+            work.check_record(path)
         states = [load_state(path) for path in files]
         return Corners(states, [path.stem for path in files], [(0, 1), (0, 2)], {})
     if len(files) > 3:
         raise InputError(f"{len(files)} files: give three states, one curve, or two curves")
-    loaded = [load_curve(path, work.network) for path in files]
+    loaded = [work.curve_in(path) for path in files]
     curves: dict[str, Curve] = {}
     for path, (curve, record) in zip(files, loaded, strict=True):
         name = f"{'aligned' if record.get('aligned') else 'unaligned'} curve"

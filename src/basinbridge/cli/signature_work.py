@@ -8,7 +8,6 @@ from typing import Any
 
 from ..align.match import align
 from ..align.methods import Activations, Method
-from ..curve.files import load_curve
 from ..errors import InputError
 from ..evaluate.signature import Signature, signature
 from ..experiments.midpoints import midpoint_signatures
@@ -78,7 +77,7 @@ def _of_pair(
 
 def _of_curve(work: Setting, path: Path, activations: Activations) -> dict[str, Any]:
     """A panel that compares the middle of a curve with its two ends."""
-    curve, record = load_curve(path, work.network)
+    curve, record = work.curve_in(path)
     symmetry = discover(curve.network, work.example())
     both, entries = midpoint_signatures(
         curve, work.test_data, symmetry, work.train_data, activations=activations

@@ -2,8 +2,9 @@
 
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +21,17 @@ from ..data.datasets import load
 from ..errors import InputError
 from ..evaluate.along import Score, evaluate, prepared, score
 from ..experiments.pair import Watch, endpoints_of, path_entry, report_of
-from ..experiments.provenance import describe_data, describe_device, versions
+from ..experiments.provenance import (
+    check_same,
+    command,
+    commit,
+    describe_data,
+    describe_device,
+    versions,
+)
 from ..experiments.work import SCHEDULES
 from ..models.load import build
+from ..reading import read_record
 from ..report.figures import draw_paths
 from ..report.load import write_report
 from ..report.tables import print_table
@@ -58,17 +67,35 @@ class Setting:
             "dataset": self.train_data.name,
             "seed": self.seed,
             "seconds": round(time.perf_counter() - began, 2),
+            "data": self.data,
             "versions": versions(),
+            "commit": commit(),
+            "command": command(),
             "device": describe_device(self.device),
             **more,
         }
 
+    @cached_property
+    def data(self) -> dict[str, Any]:
+        """Name, sizes and fingerprints of the data set."""
+        return describe_data(self.train_data, self.test_data)
+
+    def check_record(self, path: Path) -> None:
+        """Raise `InputError` if a file was made with another model or other data."""
+        check_same(read_record(path), {"model": self.model, "data": self.data}, path)
+
     def network_with(self, path: Path) -> nn.Module:
         """The architecture with the state in a file."""
+        self.check_record(path)
         state = load_state(path)
         check_states(self.network.state_dict(), state, f"the model {self.model}", str(path))
         self.network.load_state_dict(state)
         return _copy(self.network)
+
+    def curve_in(self, path: Path) -> tuple[Curve, dict[str, Any]]:
+        """The curve in a file, and its record."""
+        self.check_record(path)
+        return load_curve(path, self.network)
 
 
 @dataclass(frozen=True)
@@ -235,7 +262,9 @@ def align_states(
     record = work.record(began, images=len(data), method=method, activations=activations)
     save_state(found, out, kind="permutation", record=json.dumps(record))
     if aligned is not None:
-        save_state(permute(net_b, symmetry, found).state_dict(), aligned)
+        moved = {**read_record(end), "match": record}
+        state = permute(net_b, symmetry, found).state_dict()
+        save_state(state, aligned, record=json.dumps(moved))
 
 
 def renumbered(work: Setting, start: nn.Module, end: nn.Module, match: Path | None) -> nn.Module:
@@ -243,6 +272,7 @@ def renumbered(work: Setting, start: nn.Module, end: nn.Module, match: Path | No
     if match is None:
         return end
     symmetry = discover(start, work.example())
+    work.check_record(match)
     return permute(end, symmetry, load_match(match, symmetry))
 
 
@@ -269,7 +299,7 @@ def evaluate_curves(
     paths: dict[str, Curve] = {}
     records = []
     for file in files:
-        curve, record = load_curve(file, work.network)
+        curve, record = work.curve_in(file)
         name = "aligned" if record.get("aligned") else "unaligned"
         if f"curve_{name}" in paths:
             raise InputError(f"{file}: a second {name} curve; a report holds one of each")
@@ -277,6 +307,7 @@ def evaluate_curves(
             paths[f"linear_{name}"] = Linear.between(curve.network_at(0), curve.state_at(1))
         paths[f"curve_{name}"] = curve
         records.append(record)
+    _check_one_start(files, paths)
     started = records[0].get("start") or {}
     began = time.perf_counter()
     entries = {
@@ -312,6 +343,14 @@ def evaluate_curves(
         "curves": records,
     }
     return report_of([pair], settings, versions(), describe_data(work.train_data, work.test_data))
+
+
+def _check_one_start(files: Sequence[Path], paths: Mapping[str, Curve]) -> None:
+    """Raise `InputError` if two curves that keep their start begin at different networks."""
+    curves = [curve for name, curve in paths.items() if name.startswith("curve")]
+    kept = [curve.points[0] for curve in curves if 0 not in curve.movable]
+    if len(kept) == 2 and not torch.equal(kept[0], kept[1]):
+        raise InputError(f"{files[1]}: start differs from that of {files[0]}; give one pair's")
 
 
 def _seconds(records: Sequence[dict[str, Any]], evaluating: float) -> dict[str, float]:

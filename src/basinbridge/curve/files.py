@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from ..errors import InputError
-from ..reading import blaming, parsed, read_tensors, record_in
+from ..reading import blaming, parsed, read_tensors, record_in, short
 from ..state import check_finite, check_states, save_state
 from .paths import Bezier, Curve, Linear, PolyChain
 
@@ -51,7 +51,7 @@ def load_curve(path: Path | str, network: nn.Module) -> tuple[Curve, dict[str, A
     for name, tensor in tensors.items():
         number, _, inner = name.partition("/")
         if number not in numbers:
-            raise InputError(f"{path}: tensor {name!r} belongs to no control point")
+            raise InputError(f"{path}: tensor {short(name)} belongs to no control point")
         states.setdefault(numbers[number], {})[inner] = tensor
     if sorted(states) != list(range(len(states))) or len(states) < 2:
         raise InputError(f"{path}: control points are missing")

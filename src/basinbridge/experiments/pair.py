@@ -17,6 +17,7 @@ from ..evaluate.along import CurveReport, evaluate
 from ..symmetry.discover import discover
 from ..symmetry.permutation import permute
 from ..train.loop import train
+from .provenance import command, commit
 
 Watch = Callable[[str, int, int], None]
 
@@ -129,6 +130,8 @@ def report_of(
         "format": 1,
         "settings": settings,
         "versions": versions,
+        "commit": commit(),
+        "command": command(),
         "data": data,
         **pairs[0],
         "pairs": pairs,

@@ -36,7 +36,7 @@ from ..train.objective import standard
 from .corners import corners_of_curve, corners_of_pair
 from .midpoints import midpoint_signatures
 from .pair import Watch, path_entry, silent
-from .provenance import describe_data, describe_device, versions
+from .provenance import command, commit, describe_data, describe_device, versions
 from .store import Stage, Store
 
 
@@ -403,6 +403,8 @@ def _made(place: Workplace, stage: Stage, began: float, **more: object) -> dict[
         "seconds": round(time.perf_counter() - began, 2),
         "finished": time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime()),
         "versions": versions(),
+        "commit": commit(),
+        "command": command(),
         "device": describe_device(place.device),
         **more,
     }

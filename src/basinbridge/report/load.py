@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from basinbridge.errors import InputError
-from basinbridge.reading import read_json
+from basinbridge.reading import read_json, short
 from basinbridge.state import replacing
 
 FORMAT = 1
@@ -98,11 +98,12 @@ def check_report(report: object, source: str) -> dict[str, Any]:
         raise InputError(f"{source}: format is missing, so this is no report; {_ADVICE}")
     if found["format"] != FORMAT:
         raise InputError(
-            f"{source}: format is {found['format']!r}, this basinbridge reads {FORMAT}; {_ADVICE}"
+            f"{source}: format is {short(found['format'])}, this basinbridge reads {FORMAT}; "
+            f"{_ADVICE}"
         )
     entry = _first_not_finite(found, "")
     if entry is not None:
-        raise InputError(f"{source}: {entry} is not a finite number; {_ADVICE}")
+        raise InputError(f"{source}: {entry[:80]} is not a finite number; {_ADVICE}")
     _object(_entry(found, "settings", source), f"{source}: settings")
     _check_pair(found, f"{source}: ")
     pairs = found.get("pairs", [found])
@@ -173,8 +174,7 @@ def _check_number(value: object, where: str, fraction: bool = False) -> None:
     is_truth = isinstance(value, bool)
     if is_truth or not (isinstance(value, int | float) and lowest <= value <= highest):
         wanted = "a number from 0 to 1" if fraction else "a finite number"
-        shown = repr(value) if len(repr(value)) < 40 else f"a long {type(value).__name__}"
-        raise InputError(f"{where} must be {wanted}, not {shown}; {_ADVICE}")
+        raise InputError(f"{where} must be {wanted}, not {short(value)}; {_ADVICE}")
 
 
 def _entry(values: dict[str, Any], name: str, where: str) -> object:

@@ -25,7 +25,7 @@ from torch import Tensor, nn
 
 from ..data.batches import Batch, Data, ImageData
 from ..errors import InputError, Stopped
-from ..reading import read_tensors
+from ..reading import parsed, read_tensors, reason, short
 from ..state import check_finite, check_states, save_state
 
 FORMAT = "basinbridge checkpoint 1"
@@ -234,14 +234,16 @@ class Keeper:
         check_states(here, tensors, "the descent", str(checkpoint.path))
         _check_weights(tensors, str(checkpoint.path))
         try:
-            self._check_position(json.loads(metadata["position"]))
+            self._check_position(parsed(metadata["position"]))
             for name, generator in self.reading.items():
                 generator.set_state(tensors[f"reading/{name}"])
             for name in self.stepping:
                 self.after_skipping[name] = tensors[f"stepping/{name}"]
                 torch.Generator().set_state(self.after_skipping[name])
-        except (KeyError, TypeError, ValueError, RecursionError, RuntimeError) as error:
-            raise InputError(f"{checkpoint.path}: is damaged ({error}); remove it") from error
+        except (KeyError, TypeError, ValueError, RuntimeError) as error:
+            raise InputError(
+                f"{checkpoint.path}: is damaged ({reason(error)}); remove it"
+            ) from error
         for name, tensor in self.tensors.items():
             tensor.data.copy_(tensors[name])
         self.due = time.monotonic() + checkpoint.seconds
@@ -249,16 +251,18 @@ class Keeper:
     def _check_identity(self, checkpoint: Checkpoint, metadata: Mapping[str, str]) -> None:
         """Raise `InputError` naming the first entry that is not as it was."""
         try:
-            there = dict(json.loads(metadata["identity"]))
-        except (KeyError, TypeError, ValueError, RecursionError) as error:
-            raise InputError(f"{checkpoint.path}: is damaged ({error}); remove it") from error
+            there = dict(parsed(metadata["identity"]))
+        except (KeyError, TypeError, ValueError) as error:
+            raise InputError(
+                f"{checkpoint.path}: is damaged ({reason(error)}); remove it"
+            ) from error
         for name in {**self.identity, **there}:
             if name == "learning_rate" and checkpoint.other_rate:
                 continue
             if there.get(name) != self.identity.get(name):
                 raise InputError(
-                    f"{checkpoint.path}: was made with {name} {_short(there.get(name))}, not "
-                    f"{_short(self.identity.get(name))}; go on with that, or move the file away"
+                    f"{checkpoint.path}: was made with {name} {short(there.get(name))}, not "
+                    f"{short(self.identity.get(name))}; go on with that, or move the file away"
                 )
 
     def _check_position(self, found: dict[str, Any]) -> None:
@@ -281,11 +285,6 @@ def _check_weights(tensors: Mapping[str, Tensor], owner: str) -> None:
 
 def _states(generators: Mapping[str, torch.Generator]) -> dict[str, Tensor]:
     return {name: generator.get_state() for name, generator in generators.items()}
-
-
-def _short(value: object) -> str:
-    text = repr(value)
-    return text if len(text) <= 60 else f"{text[:57]}..."
 
 
 def _tensors(carried: Mapping[str, Carried]) -> dict[str, Tensor]:
