@@ -1,24 +1,14 @@
-"""What alignment costs beside a bare forward pass of both networks over the same images.
+"""What alignment costs, in bare forward passes of both networks over the same images."""
 
-    OMP_NUM_THREADS=1 python benchmarks/align.py [repeats] [ViT images]
-
-writes benchmarks/align.json. Ratios are of processor time, one thread, in one process: a bare
-pass without gradients (same batches) just before each alignment. Images are noise, weights fresh.
-"""
-
-import json
-import sys
-import time
 from collections.abc import Callable
-from pathlib import Path
 
 import torch
 import torch.nn.functional as F
+from timing import Ratio, ratio
 from torch import Tensor, nn
 
 import basinbridge as bb
 from basinbridge.align.assignment import assign
-from basinbridge.models import TinyTen
 
 
 class Block(nn.Module):
@@ -53,56 +43,24 @@ class ViT(nn.Module):
         return self.head(self.norm(self.blocks(x))[:, 0])
 
 
-def seconds(action: Callable[[], object]) -> float:
-    start = time.process_time()
-    action()
-    return time.process_time() - start
-
-
-def ratios(
-    build: Callable[[], nn.Module], shape: tuple[int, ...], batch_size: int, repeats: int
-) -> list[float]:
-    """Alignment's time over that of a bare pass of both networks, once for every repeat."""
-    torch.manual_seed(0)
-    net_a, net_b = build().eval(), build().eval()
-    images, labels = torch.randn(shape), torch.zeros(shape[0])
-    symmetry = bb.discover(net_a, images[:2])
+def alignment(
+    build: Callable[[], nn.Module], images: int, side: int, batch_size: int, repeats: int
+) -> Ratio:
+    """`bb.align` on noise, `side` pixels square; the bare passes take the same batches."""
+    networks = [build().eval() for _ in range(2)]
+    data = torch.randn(images, 3, side, side), torch.zeros(images).long()
+    symmetry = bb.discover(networks[0], data[0][:2])
 
     @torch.no_grad()
     def bare() -> None:
-        for batch in images.split(batch_size):
-            net_a(batch)
-            net_b(batch)
+        for batch in data[0].split(batch_size):
+            for network in networks:
+                network(batch)
 
-    def aligned() -> None:
-        bb.align(net_a, net_b, (images, labels), symmetry, batch_size=batch_size)
-
-    bare()
-    pairs = [(seconds(bare), seconds(aligned)) for _ in range(repeats)]
-    return [after / before for before, after in pairs]
+    return ratio(bare, lambda: bb.align(*networks, data, symmetry, batch_size=batch_size), repeats)
 
 
-def measure(repeats: int, vit_images: int = 256) -> dict[str, list[float] | int]:
-    """Ratios for TinyTen (10,000 images of 32 pixels) and ViT-B/16; seconds to assign 4,096."""
-    torch.set_num_threads(1)
-    scores = torch.randn(4096, 4096, dtype=torch.float64)
-    return {
-        "vit_images": vit_images,
-        "assign_4096_seconds": [seconds(lambda: assign(scores)) for _ in range(repeats)],
-        "tinyten_ratio": ratios(TinyTen, (10_000, 3, 32, 32), 100, repeats),
-        "vit_b16_ratio": ratios(ViT, (vit_images, 3, 224, 224), 16, repeats),
-    }
-
-
-def main() -> None:
-    given = [int(word) for word in sys.argv[1:]]
-    repeats, vit_images = (given + [3, 256][len(given) :])[:2]
-    found = measure(repeats, vit_images)
-    for name, values in found.items():
-        if isinstance(values, list):
-            print(f"{name}: {min(values):.2f} to {max(values):.2f} over {len(values)} repeats")
-    Path(__file__).with_suffix(".json").write_text(json.dumps(found, indent=1) + "\n")
-
-
-if __name__ == "__main__":
-    main()
+def assignment(size: int = 4096) -> Callable[[], object]:
+    """The assignment of one group with scores that are noise."""
+    scores = torch.randn(size, size, dtype=torch.float64)
+    return lambda: assign(scores)

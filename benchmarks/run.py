@@ -18,6 +18,7 @@ from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 
+import align
 import pam
 import paths
 import steps
@@ -27,7 +28,7 @@ from torch import nn
 
 import basinbridge as bb
 from basinbridge.experiments.provenance import describe_device, versions
-from basinbridge.models import ResNet32, TinyTen
+from basinbridge.models import GoogLeNet, ResNet32, TinyTen
 from basinbridge.state import replacing
 
 RESULT = Path(__file__).with_name("results.json")
@@ -86,6 +87,7 @@ def rows(short: bool) -> list[Row]:
     found = [
         Row("discovery, ResNet32", "seconds", 1.0, seconds(lambda: bb.discover(ResNet32(), batch))),
         Row("basinbridge --help", "seconds", 0.5, seconds(lambda: command("--help"))),
+        alignment(TinyTen, 200 if short else 10_000, 1.25),
     ]
     for network in [TinyTen] if short else [TinyTen, ResNet32]:
         curve, permuting = partial(steps.curve, network), partial(pam.permutation_step, network)
@@ -100,7 +102,27 @@ def rows(short: bool) -> list[Row]:
             found.append(Row(name, "textbook step", None, measure, 20, network))
         loading = partial(steps.loading, network)
         found.append(Row("loading and augmenting", "plain step", 0.05, loading, 20, network))
-    return found if short else [*found, Row("demo, whole process", "seconds", 12.0, seconds(demo))]
+    if not short:
+        found += [
+            alignment(ResNet32, 2_000, 1.25),
+            alignment(GoogLeNet, 200, 1.1, repeats=3),
+            alignment(align.ViT, 64, 1.5, side=224, batch_size=16, repeats=1),
+            Row("assignment of 4,096", "seconds", 10.0, seconds(align.assignment())),
+            Row("demo, whole process", "seconds", 12.0, seconds(demo)),
+        ]
+    return found
+
+
+def alignment(
+    network: type[nn.Module],
+    images: int,
+    limit: float,
+    side: int = 32,
+    batch_size: int = 100,
+    repeats: int = 5,
+) -> Row:
+    measure = partial(align.alignment, network, images, side, batch_size)
+    return Row(f"alignment, {images:,} images", "bare forwards", limit, measure, repeats, network)
 
 
 def measured(row: Row, repeats: int) -> dict[str, object]:

@@ -6,6 +6,7 @@ import reference
 import torch
 from networks import built, data_for, inputs_for, symmetry_for
 from torch import nn
+from torch.utils.data import DataLoader, TensorDataset
 
 import basinbridge as bb
 from basinbridge.align.activations import Moments, gather, sites_of
@@ -318,3 +319,76 @@ def test_of_wide_activations_only_every_kth_position_is_read(width, stride):
     wanted = Moments()
     wanted.update(one, other)
     torch.testing.assert_close(moments.correlation(), wanted.correlation())
+
+
+def test_a_loader_gives_what_whole_tensors_give():
+    nets, symmetry = [built("digits"), built("digits", seed=1)], symmetry_for("digits")
+    data = data_for("digits", 30)
+    loader = DataLoader(TensorDataset(*data), batch_size=7)
+    for name, scores in correlations(nets, loader, symmetry).items():
+        whole = correlations(nets, data, symmetry)[name]
+        torch.testing.assert_close(scores, whole, rtol=1e-10, atol=1e-12)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_moments_of_16_bit_networks_neither_overflow_nor_stall(dtype):
+    """Squares of 300 overflow float16, and bfloat16 cannot count beyond 256 by ones."""
+    one, other = (300 * samples / samples.abs().max() for samples in two_samples(2000))
+    rounded = [samples.to(dtype) for samples in (one, other)]
+    moments = moments_of(*rounded, batch=500)
+    x, y = (samples.double().numpy() for samples in rounded)
+    np.testing.assert_allclose(moments.correlation(), reference.cross_correlation(x, y), atol=1e-5)
+
+
+def test_a_network_of_16_bits_is_aligned_with_its_renumbered_copy():
+    net, symmetry = built("mlp").to(torch.bfloat16), symmetry_for("mlp")
+    inputs, labels = data_for("mlp", 200)
+    wanted = bb.random_permutation(symmetry, seed=3)
+    found = bb.align(
+        bb.permute(net, symmetry, wanted), net, (inputs.to(torch.bfloat16), labels), symmetry
+    )
+    for name in symmetry.groups:
+        assert np.array_equal(found[name], wanted[name])
+
+
+class TwoInputs(nn.Module):
+    """The difference of its inputs tells which came first."""
+
+    def __init__(self):
+        super().__init__()
+        self.hidden, self.head = nn.Linear(4, 6), nn.Linear(6, 2)
+
+    def forward(self, left, right):
+        return self.head(torch.tanh(self.hidden(left - 3 * right)))
+
+
+def test_inputs_come_as_a_tuple_or_by_name_in_any_order():
+    nets = [TwoInputs().double() for _ in range(2)]
+    left, right = torch.randn(2, 20, 4, dtype=torch.float64)
+    symmetry = bb.discover(nets[0], (left[:2], right[:2]))
+    labels = torch.zeros(20)
+    batches = ((left, right), {"left": left, "right": right}, {"right": right, "left": left})
+    first, *others = (correlations(nets, [(inputs, labels)], symmetry) for inputs in batches)
+    for other in others:
+        for name, scores in first.items():
+            assert torch.equal(scores, other[name])
+
+
+def test_a_neuron_that_never_fires_correlates_with_nothing_and_still_gets_a_place():
+    net = built("mlp")
+    symmetry = symmetry_for("mlp")
+    layer = next(module for module in net.modules() if isinstance(module, nn.Linear))
+    with torch.no_grad():
+        layer.bias[0] = -1e6
+    nets, data = [net, built("mlp", seed=1)], data_for("mlp", 50)
+    name, scores = next(iter(correlations(nets, data, symmetry).items()))
+    assert not scores[0].any()
+    found = [bb.align(*nets, data, symmetry)[name] for _ in range(2)]
+    assert sorted(found[0]) == list(range(len(scores)))
+    assert np.array_equal(*found)
+
+
+def correlations(nets, data, symmetry):
+    """The first site's correlations of every group."""
+    found = gather(*nets, data, symmetry)
+    return {name: entries[0][1].correlation() for name, entries in found.items()}
