@@ -12,7 +12,7 @@ INSTALL := $(BIN)/python -m pip install --disable-pip-version-check -c constrain
 .DEFAULT_GOAL := help
 # Two pips must not write to one environment at once.
 .NOTPARALLEL:
-.PHONY: help demo test lint format bench clean distclean
+.PHONY: help demo test lint format docs bench clean distclean
 
 help: ## list every target
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -35,8 +35,11 @@ format: $(FOR_TESTS) ## rewrite the code in the house's format
 bench: $(FOR_DEMO) ## measure speed, as ratios; SHORT=1 only sees that it runs
 	$(BIN)/python benchmarks/run.py $(if $(SHORT),--short)
 
+docs: $(FOR_TESTS) ## write the reference from the docstrings to site/
+	$(BIN)/python -m pdoc --docformat markdown --no-show-source -o site basinbridge '!basinbridge.cli'
+
 clean: ## remove what the other targets made, but keep .venv
-	rm -rf demo build dist .coverage .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	rm -rf demo site build dist .coverage .hypothesis .mypy_cache .pytest_cache .ruff_cache
 	find . -path ./$(VENV) -prune -o -type d -name __pycache__ -prune -exec rm -rf {} +
 
 distclean: clean ## the same, and .venv too

@@ -102,3 +102,16 @@ def test_seeds_give_as_many_pairs_as_they_are_for_figures_too():
     paper = specs.SCHEDULES["paper"]
     (plan,) = plans_for("figure3", "tinyten/cifar100", (4, 5, 8, 9), paper, None)
     assert [pair.seeds for pair in plan.pairs] == [(4, 5), (8, 9)]
+
+
+def test_losses_go_to_tensorboard_too(tmp_path, monkeypatch, capsys):
+    readers = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
+    arguments = ["table2", "--only", "digitsnet/digits", "--schedule", "smoke", "--seeds", "0,1"]
+    assert call(monkeypatch, "reproduce", *arguments, "--tensorboard", "--out", tmp_path) == 0
+    folders = sorted(path.name for path in (tmp_path / "tensorboard").iterdir())
+    assert len(folders) == 6  # two networks and four curves
+    found = readers.EventAccumulator(str(tmp_path / "tensorboard" / folders[-1]))
+    found.Reload()
+    events = found.Scalars("loss, nats")
+    assert [event.step for event in events] == [1, 2]
+    assert events[0].value > events[1].value > 0

@@ -34,6 +34,9 @@ def reproduce(
     gpus: Annotated[
         float, typer.Option(min=0, help="Part of a card for each of Ray's workers, e.g. 0.25.")
     ] = 0.0,
+    tensorboard: Annotated[
+        bool, typer.Option("--tensorboard", help="Losses for TensorBoard too, in OUT/tensorboard.")
+    ] = False,
     mixed_precision: options.MixedPrecision = False,
     device: options.Device = "cpu",
     threads: options.Threads = None,
@@ -44,6 +47,8 @@ def reproduce(
     A run that was stopped goes on where it was; tables and figures in one folder share their
     networks and curves.
     """
+    from ..errors import InputError
+    from ..experiments.scalars import scalar_writer
     from ..experiments.store import Store, in_order
     from ..experiments.work import Workplace
     from . import reproduce_work
@@ -56,6 +61,10 @@ def reproduce(
     if dry_run:
         reproduce_work.show_estimates(plans, place.store, place.device, data_root)
         return
+    if tensorboard:
+        if executor == "ray":
+            raise InputError("--tensorboard goes with --executor local only")
+        place.scalars = scalar_writer(out / "tensorboard")
     by = (
         reproduce_work.in_process
         if executor == "local"

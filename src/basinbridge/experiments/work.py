@@ -37,6 +37,7 @@ from .corners import corners_of_curve, corners_of_pair
 from .midpoints import midpoint_signatures
 from .pair import Watch, path_entry, silent
 from .provenance import command, commit, describe_data, describe_device, versions
+from .scalars import Write
 from .store import Stage, Store
 
 
@@ -57,13 +58,17 @@ SUBSET_SEED = 0
 
 @dataclass
 class Workplace:
-    """Where stages are carried out: a store, a device, and what was read and discovered so far."""
+    """Where stages are carried out: a store, a device, and what was read and discovered so far.
+
+    `scalars(label, epoch, loss)` is told of every epoch.
+    """
 
     store: Store
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
     data_root: Path | None = None
     watch: Watch = silent
     checkpoint_seconds: float = 60.0
+    scalars: Write | None = None
     read: dict[str, tuple[ImageData, ImageData]] = field(default_factory=dict)
     symmetries: dict[tuple[str, str, bool], Symmetry] = field(default_factory=dict)
 
@@ -181,6 +186,8 @@ class _Job:
 
         def progress(epoch: int, epochs: int, loss: float) -> None:
             history.append(loss)
+            if self.place.scalars is not None:
+                self.place.scalars(self.stage.label, epoch, loss)
             self.place.watch(f"{self.stage.label} (loss {loss:.3f})", epoch, epochs)
 
         return {

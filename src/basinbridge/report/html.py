@@ -260,6 +260,10 @@ def _settings(run: Run) -> Iterator[str]:
         {f"{k} {v}" for record in records.values() for k, v in record.get("versions", {}).items()}
     )
     yield f"<dt>versions</dt><dd>{escape(', '.join(every))}</dd>"
+    for term, entry in (("commit", "commit"), ("commands", "command")):
+        found_of_it = sorted({str(one[entry]) for one in records.values() if one.get(entry)})
+        if found_of_it:
+            yield f"<dt>{term}</dt><dd>{escape('; '.join(found_of_it))}</dd>"
     yield f"<dt>time of all stages</dt><dd>{_duration(seconds)}</dd></dl>"
     yield "<details><summary>Every stage, with its time</summary><table class='stages'><thead><tr>"
     yield "<th>stage</th><th>time</th><th class='wide'>finished (UTC)</th>"
