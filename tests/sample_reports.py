@@ -10,6 +10,14 @@ MIDDLES = {
     "curve_unaligned": (0.945, 0.19),
     "curve_aligned": (0.973, 0.09),
 }
+FACTORS = {
+    "accuracy": 0.5,
+    "loss": 2.0,
+    "average_accuracy": 0.5,
+    "minimum_accuracy": 0.5,
+    "average_loss": 2.0,
+    "barrier": 2.0,
+}
 ENDPOINTS = {"start": {"accuracy": 0.988, "loss": 0.05}, "end": {"accuracy": 0.990, "loss": 0.045}}
 
 
@@ -34,6 +42,23 @@ def sample_pair(seeds=(0, 1), shift=0.0):
         }
     pair["seconds"] = {"train": 4.0, "align": 0.25, "evaluate": 1.25}
     return pair
+
+
+def robust_report(pairs=1):
+    """A report with scores under attack: every accuracy halved, every loss doubled."""
+    report = sample_report(pairs)
+    for pair in (report, *report["pairs"]):
+        for path in MIDDLES:
+            pair[path] |= {
+                f"robust_{name}": numpy.multiply(pair[path][name], factor).tolist()
+                for name, factor in FACTORS.items()
+            }
+        for end in ENDPOINTS:
+            pair["endpoints"][end] |= {
+                f"robust_{name}": FACTORS[name] * ENDPOINTS[end][name] for name in ENDPOINTS[end]
+            }
+    report["settings"]["attack"] = {"epsilon": 0.1, "step": 0.025, "steps": 5}
+    return report
 
 
 def sample_report(pairs=1):

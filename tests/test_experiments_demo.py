@@ -1,10 +1,12 @@
 """The demo's report: complete, and showing the paper's effect on real digits."""
 
+import dataclasses
+
 import pytest
 
-from basinbridge.experiments.demo import run_demo
+from basinbridge.experiments.demo import demo_settings, run_demo
 from basinbridge.experiments.pair import PairSettings
-from basinbridge.report.load import PATHS, check_report
+from basinbridge.report.load import PATHS, check_report, is_robust
 
 
 @pytest.fixture(scope="module")
@@ -34,6 +36,22 @@ def test_all_paths_share_their_ends(report):
     for place in (0, -1):
         accuracies = [report[path]["accuracy"][place] for path in PATHS]
         assert max(accuracies) - min(accuracies) < 0.004  # renumbering alters rounding only
+
+
+def test_the_robust_demo_is_robust_and_says_so():
+    settings = demo_settings(6, 2, robust=True)
+    assert settings.attack.epsilon == settings.test_attack.epsilon == 0.1
+    report = run_demo(settings=dataclasses.replace(settings, points=3, batchnorm_images=300))
+    check_report(report, "the demo")
+    assert is_robust(report)
+    assert report["settings"]["attack"]["epsilon"] == 0.1
+    for end in report["endpoints"].values():
+        assert end["robust_accuracy"] > 0.7
+        assert end["robust_accuracy"] < end["accuracy"]
+    for path in PATHS:
+        assert len(report[path]["robust_loss"]) == len(report[path]["robust_accuracy"]) == 3
+    lowest = {path: report[path]["robust_minimum_accuracy"] for path in PATHS}
+    assert lowest["linear_aligned"] > lowest["linear_unaligned"] + 0.2
 
 
 def test_pairs_have_seeds_of_their_own():

@@ -7,7 +7,7 @@ import numpy
 import pytest
 from matplotlib.colors import to_hex
 from PIL import Image
-from sample_reports import sample_report
+from sample_reports import robust_report, sample_report
 
 from basinbridge.errors import InputError
 from basinbridge.report.figures import draw_paths, paths_figure
@@ -33,6 +33,22 @@ def test_lines_are_the_reports_arrays():
     ends = lines_of(loss_axes)["endpoints"]
     assert list(ends.get_xdata()) == [0, 1]
     assert list(ends.get_ydata()) == [0.05, 0.045]
+
+
+def test_scores_under_attack_are_drawn_below():
+    report = robust_report()
+    figure = paths_figure(report)
+    curve = report["pairs"][0]["curve_aligned"]
+    for place, (name, scale) in enumerate(
+        [("accuracy", 100), ("loss", 1), ("robust_accuracy", 100), ("robust_loss", 1)]
+    ):
+        line = lines_of(figure.axes[place])["curve, aligned"]
+        assert numpy.allclose(line.get_ydata(), scale * numpy.array(curve[name]), rtol=1e-15)
+        ends = lines_of(figure.axes[place])["endpoints"].get_ydata()
+        assert ends[0] == scale * report["endpoints"]["start"][name]
+        assert figure.axes[place].get_ylabel().startswith("robust") == ("robust" in name)
+    assert "PGD-5" in figure.get_suptitle()
+    assert len(paths_figure(sample_report()).axes) == 2
 
 
 def test_hue_tells_alignment_and_dashes_tell_the_kind():

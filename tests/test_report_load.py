@@ -2,12 +2,13 @@ import copy
 import json
 
 import pytest
-from sample_reports import sample_report
+from sample_reports import robust_report, sample_report
 
 from basinbridge.errors import InputError
 from basinbridge.report.load import (
     all_pairs,
     check_report,
+    is_robust,
     present_paths,
     read_report,
     write_report,
@@ -162,6 +163,24 @@ def test_a_report_without_pairs_is_one_pair():
     report = sample_report()
     del report["pairs"]
     assert all_pairs(check_report(report, "report.json")) == [report]
+
+
+def test_scores_under_attack_are_checked_like_the_others():
+    assert check_report(robust_report(2), "report.json")
+    assert is_robust(robust_report())
+    assert not is_robust(sample_report())
+    report = robust_report()
+    report["curve_aligned"]["robust_accuracy"][3] = 1.5
+    with pytest.raises(InputError, match=r"curve_aligned.robust_accuracy\[3\]"):
+        check_report(report, "report.json")
+    report = robust_report()
+    del report["curve_aligned"]["robust_barrier"]
+    with pytest.raises(InputError, match="robust_barrier is missing"):
+        check_report(report, "report.json")
+    report = robust_report()
+    report["endpoints"]["start"]["robust_loss"] = "low"
+    with pytest.raises(InputError, match=r"endpoints.start.robust_loss"):
+        check_report(report, "report.json")
 
 
 def test_rounding_is_no_error():

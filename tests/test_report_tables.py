@@ -2,7 +2,7 @@ import io
 
 import pytest
 from rich.console import Console
-from sample_reports import sample_report
+from sample_reports import robust_report, sample_report
 
 from basinbridge.report.tables import count_aligned_ahead, markdown_table, print_table
 
@@ -31,6 +31,25 @@ def test_one_pair_shows_its_own_numbers():
     assert "endpoints: 98.8 and 99.0 %; 0.050 and 0.045 nats" in text
     assert "±" not in text
     assert "ahead" not in text
+
+
+def test_scores_under_attack_stand_in_a_table_of_their_own():
+    report = robust_report()
+    text = printed(report)
+    clean, attacked = text.split("under attack  ")
+    curve = report["pairs"][0]["curve_aligned"]
+    for table, kind in ((clean, ""), (attacked, "robust_")):
+        assert cells(table, "curve aligned") == [
+            f"{100 * curve[f'{kind}average_accuracy']:.1f}",
+            f"{100 * curve[f'{kind}minimum_accuracy']:.1f}",
+            f"{curve[f'{kind}average_loss']:.3f}",
+            f"{curve[f'{kind}barrier']:.3f}",
+        ]
+    assert "endpoints under attack: 49.4 and 49.5 %; 0.100 and 0.090 nats" in text
+    assert "PGD-5 within 0.1 of the range of pixels" in text
+    assert max(len(line) for line in text.splitlines()) <= 80
+    assert markdown_table(report).count("| curve aligned |") == 2
+    assert "attack" not in printed(sample_report())
 
 
 def test_rows_stand_in_the_paths_order():

@@ -15,15 +15,15 @@ def demo(
     seed: options.Seed = 0,
     epochs: options.Epochs = 20,
     curve_epochs: Annotated[int, typer.Option(min=0, help="Epochs for each curve.")] = 5,
+    objective: options.Objective = "standard",
     threads: options.Threads = None,
 ) -> None:
     """Join pairs of small networks on handwritten digits: table, report.json, curve.png."""
-    from ..experiments.demo import run_demo
-    from ..experiments.pair import PairSettings
+    from ..experiments.demo import demo_settings, run_demo
     from .work import prepare, show_report
 
     prepare("cpu", threads)
-    settings = PairSettings(epochs=epochs, curve_epochs=curve_epochs)
+    settings = demo_settings(epochs, curve_epochs, robust=objective == "adversarial")
     with Bars() as bars:
         found = run_demo(pairs, seed, settings, watch=bars)
     show_report(found, out)

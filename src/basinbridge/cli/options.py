@@ -2,7 +2,7 @@
 
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -87,6 +87,10 @@ class CurveName(StrEnum):
     linear = "linear"
 
 
+Objective = Annotated[
+    Literal["standard", "adversarial"],
+    typer.Option(help="adversarial: images are attacked before every step; networks normalise."),
+]
 Schedule = Annotated[
     ScheduleName,
     typer.Option(help="cosine with warm-up, or half as much every 20 epochs (the paper's)."),

@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import torch
@@ -14,9 +14,12 @@ from ..curve.fit import fit
 from ..curve.paths import Bezier, Curve, Linear
 from ..data.batches import ImageData
 from ..evaluate.along import CurveReport, evaluate
+from ..models.normalised import Normalised
 from ..symmetry.discover import discover
 from ..symmetry.permutation import permute
+from ..train.adversarial import Attack, adversarial
 from ..train.loop import train
+from ..train.objective import Objective, standard
 from .provenance import command, commit
 
 Watch = Callable[[str, int, int], None]
@@ -24,7 +27,11 @@ Watch = Callable[[str, int, int], None]
 
 @dataclass(frozen=True)
 class PairSettings:
-    """How to make a pair's networks and curves; learning rates are the peaks of a cosine."""
+    """How to make a pair's networks and curves; learning rates are the peaks of a cosine.
+
+    With an `attack` networks and curves are trained adversarially and normalise inside; scores
+    under `test_attack`, or else the same, stand in the report beside the clean ones.
+    """
 
     epochs: int = 20
     learning_rate: float = 0.1
@@ -34,6 +41,13 @@ class PairSettings:
     points: int = 61
     alignment_images: int = 10_000
     batchnorm_images: int = 2_000
+    attack: Attack | None = None
+    test_attack: Attack | None = None
+
+    @property
+    def objective(self) -> Objective:
+        """What networks and curves minimise."""
+        return standard if self.attack is None else adversarial(**asdict(self.attack))
 
 
 def silent(stage: str, done: int, total: int) -> None:
@@ -54,9 +68,14 @@ def run_pair(
     The endpoints' initial weights and data order follow from `seeds`, both curves' data order and
     t from the first of them. `watch(stage, done, total)` is called as work proceeds.
     """
+    make = make_network
+    if settings.attack is not None:
+        mean, std = train_data.mean, train_data.std
+        make = lambda: Normalised(make_network(), mean, std)  # noqa: E731
+        train_data, test_data = train_data.unnormalised(), test_data.unnormalised()
     seconds: dict[str, float] = {}
     with _timed(seconds, "train"):
-        start, end = (_endpoint(make_network, train_data, seed, settings, watch) for seed in seeds)
+        start, end = (_endpoint(make, train_data, seed, settings, watch) for seed in seeds)
     with _timed(seconds, "align"):
         aligned = _aligned(start, end, train_data, seeds[0], settings)
     paths: dict[str, Curve] = {}
@@ -70,6 +89,7 @@ def run_pair(
                 learning_rate=settings.curve_learning_rate,
                 batch_size=settings.batch_size,
                 seed=seeds[0],
+                objective=settings.objective,
                 progress=_shown(watch, f"fitting the {name} curve"),
             )
     entries = {}
@@ -82,6 +102,7 @@ def run_pair(
                 batchnorm_data=train_data,
                 points=settings.points,
                 batchnorm_images=settings.batchnorm_images,
+                attack=settings.test_attack or settings.attack,
                 progress=lambda done, total, stage=stage: watch(stage, done, total),  # type: ignore[misc]
             )
             entries[name] = path_entry(found)
@@ -112,9 +133,10 @@ def path_entry(found: CurveReport) -> dict[str, Any]:
 
 
 def endpoints_of(entry: dict[str, Any]) -> dict[str, Any]:
-    """Scores of the two ends of a path."""
+    """Scores of the two ends of a path, those under attack as well where there are any."""
+    kinds = ("accuracy", "loss", "robust_accuracy", "robust_loss")
     return {
-        name: {"accuracy": entry["accuracy"][place], "loss": entry["loss"][place]}
+        name: {kind: entry[kind][place] for kind in kinds if kind in entry}
         for name, place in (("start", 0), ("end", -1))
     }
 
@@ -155,6 +177,7 @@ def _endpoint(
         learning_rate=settings.learning_rate,
         batch_size=settings.batch_size,
         seed=seed,
+        objective=settings.objective,
         progress=_shown(watch, f"training network {seed}"),
     )
 

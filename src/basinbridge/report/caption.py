@@ -50,6 +50,15 @@ def describe_training(report: dict[str, Any]) -> str:
     return "; ".join(parts)
 
 
+def describe_attack(report: dict[str, Any]) -> str:
+    """Name the attack under which robust scores were taken; empty where there are none."""
+    settings = report["settings"]
+    attack = settings.get("test_attack") or settings.get("attack")
+    if not attack:
+        return ""
+    return f"attacks: PGD-{attack['steps']} within {attack['epsilon']:.3g} of the range of pixels"
+
+
 def describe_run(report: dict[str, Any]) -> str:
     """State batch size, numbers of points and images, the pairs and the seconds they took."""
     settings = report["settings"]

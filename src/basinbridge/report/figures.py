@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy
 from numpy.typing import ArrayLike, NDArray
 
-from basinbridge.report.caption import describe_subject, describe_training
-from basinbridge.report.load import all_pairs, present_paths
+from basinbridge.report.caption import describe_attack, describe_subject, describe_training
+from basinbridge.report.load import all_pairs, is_robust, present_paths
 from basinbridge.report.picture import FONT_SIZE, HUES, check_name, save_picture
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ _LOSS_FLOOR = 1e-5
 
 
 def draw_paths(report: dict[str, Any], path: Path) -> None:
-    """Draw accuracy (%) and loss (nats) along every path of a report.
+    """Draw accuracy (%) and loss (nats) along every path of a report, and below it under attack.
 
     Lines show the only pair, or the mean over several with a band from the lowest to the highest.
 
@@ -54,6 +54,16 @@ class Drawn:
 
 def paths_figure(report: dict[str, Any]) -> "Figure":
     """Build the figure of `draw_paths`; it belongs to no window and to no global state."""
+    rows = [_row(report, "")]
+    if is_robust(report):
+        rows.append(_row(report, "robust_"))
+    return curves_figure(
+        *rows[0], _title_lines(report), under_attack=rows[-1] if rows[1:] else None
+    )
+
+
+def _row(report: dict[str, Any], attacked: str) -> tuple[list[Drawn], list[Values]]:
+    """The lines and endpoints of one kind of scores, by what their names begin with."""
     drawn = []
     for path in present_paths(report):
         kind, alignment = path.split("_")
@@ -63,37 +73,52 @@ def paths_figure(report: dict[str, Any]) -> "Figure":
                 HUES[alignment],
                 _DASHES[kind],
                 all_pairs(report)[0][path]["t"],
-                _per_pair(report, path, "accuracy", 100.0),
-                _per_pair(report, path, "loss", 1.0),
+                _per_pair(report, path, f"{attacked}accuracy", 100.0),
+                _per_pair(report, path, f"{attacked}loss", 1.0),
             )
         )
-    endpoints = [_endpoints(report, "accuracy", 100.0), _endpoints(report, "loss", 1.0)]
-    return curves_figure(drawn, endpoints, _title_lines(report))
+    units = ("accuracy", 100.0), ("loss", 1.0)
+    return drawn, [_endpoints(report, attacked + name, scale) for name, scale in units]
 
 
 def curves_figure(
-    drawn: Sequence[Drawn], endpoints: Sequence[Values], title: Sequence[str]
+    drawn: Sequence[Drawn],
+    endpoints: Sequence[Values],
+    title: Sequence[str],
+    *,
+    under_attack: tuple[Sequence[Drawn], Sequence[Values]] | None = None,
 ) -> "Figure":
     """Accuracy and loss along paths, side by side.
 
     `endpoints` are accuracies in %, and losses in nats, of start and end, a row for each pair.
+    Lines and endpoints `under_attack` come below.
     """
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(10, 4.9), layout="constrained")
-    accuracy_axes, loss_axes = figure.subplots(1, 2, gridspec_kw={"wspace": 0.06})
-    for axes, values, ends, scale in (
-        (accuracy_axes, [one.accuracy for one in drawn], endpoints[0], _scale_accuracy),
-        (loss_axes, [one.loss for one in drawn], endpoints[1], _scale_loss),
-    ):
-        _draw_lines(axes, drawn, values, ends)
-        scale(axes, numpy.concatenate([part.ravel() for part in (*values, ends)]))
-        axes.set_xlim(-0.03, 1.03)
+    kinds = [(drawn, endpoints)] if under_attack is None else [(drawn, endpoints), under_attack]
+    figure = Figure(figsize=(10, 1.1 + 3.8 * len(kinds)), layout="constrained")
+    rows = figure.subplots(len(kinds), 2, squeeze=False, gridspec_kw={"wspace": 0.06})
+    for (lines_of_kind, ends_of_kind), (accuracy_axes, loss_axes) in zip(kinds, rows, strict=True):
+        for axes, values, ends, scale in (
+            (
+                accuracy_axes,
+                [one.accuracy for one in lines_of_kind],
+                ends_of_kind[0],
+                _scale_accuracy,
+            ),
+            (loss_axes, [one.loss for one in lines_of_kind], ends_of_kind[1], _scale_loss),
+        ):
+            _draw_lines(axes, lines_of_kind, values, ends)
+            scale(axes, numpy.concatenate([part.ravel() for part in (*values, ends)]))
+            axes.set_xlim(-0.03, 1.03)
+            axes.tick_params(labelsize=FONT_SIZE - 1)
+            axes.grid(visible=True, color="0.9", linewidth=0.8)
+            axes.spines[["top", "right"]].set_visible(False)
+            if accuracy_axes is not rows[0][0]:
+                axes.set_ylabel(f"robust {axes.get_ylabel()}")
+    for axes in rows[-1]:
         axes.set_xlabel("t, from start (0) to end (1)", fontsize=FONT_SIZE)
-        axes.tick_params(labelsize=FONT_SIZE - 1)
-        axes.grid(visible=True, color="0.9", linewidth=0.8)
-        axes.spines[["top", "right"]].set_visible(False)
-    handles, labels = accuracy_axes.get_legend_handles_labels()
+    handles, labels = rows[0][0].get_legend_handles_labels()
     figure.legend(
         handles,
         labels,
@@ -209,7 +234,7 @@ def _endpoints(report: dict[str, Any], quantity: str, scale: float) -> Values:
 
 def _title_lines(report: dict[str, Any]) -> list[str]:
     pairs = len(all_pairs(report))
-    lines = [describe_subject(report), describe_training(report)]
+    lines = [describe_subject(report), describe_training(report), describe_attack(report)]
     if pairs > 1:
         lines.append(f"mean over {pairs} pairs, band from the lowest to the highest")
     return lines

@@ -72,6 +72,11 @@ def write_report(report: dict[str, Any], folder: Path) -> Path:
     return file
 
 
+def is_robust(report: dict[str, Any]) -> bool:
+    """Whether the report holds scores under attack, beside the clean ones."""
+    return all("robust_accuracy" in all_pairs(report)[0][path] for path in present_paths(report))
+
+
 def all_pairs(report: dict[str, Any]) -> list[dict[str, Any]]:
     """Every pair of a report; one written without `pairs` is itself the only pair."""
     return report.get("pairs") or [report]
@@ -123,6 +128,9 @@ def _check_pair(pair: dict[str, Any], prefix: str) -> None:
         values = _object(_entry(endpoints, end, f"{prefix}endpoints"), where)
         _check_number(_entry(values, "accuracy", where), f"{where}.accuracy", fraction=True)
         _check_number(_entry(values, "loss", where), f"{where}.loss")
+        for name in _OPTIONAL_ARRAYS:
+            if name in values:
+                _check_number(values[name], f"{where}.{name}", fraction=name.endswith("accuracy"))
     if "seconds" in pair:
         for stage, seconds in _object(pair["seconds"], f"{prefix}seconds").items():
             _check_number(seconds, f"{prefix}seconds.{stage}")
@@ -151,7 +159,8 @@ def _check_path(path: dict[str, Any], where: str) -> None:
     times = path["t"]
     if any(later <= earlier for earlier, later in itertools.pairwise(times)):
         raise InputError(f"{where}.t must increase from entry to entry; {_ADVICE}")
-    for name in _SUMMARIES:
+    robust = [f"robust_{name}" for name in _SUMMARIES if "robust_accuracy" in path]
+    for name in [*_SUMMARIES, *robust]:
         value = _entry(path, name, where)
         _check_number(value, f"{where}.{name}", fraction=name.endswith("accuracy"))
 

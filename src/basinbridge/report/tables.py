@@ -3,12 +3,13 @@
 from typing import TYPE_CHECKING, Any
 
 from basinbridge.report.caption import (
+    describe_attack,
     describe_run,
     describe_subject,
     describe_training,
     mean_and_spread,
 )
-from basinbridge.report.load import all_pairs, present_paths
+from basinbridge.report.load import all_pairs, is_robust, present_paths
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -20,6 +21,8 @@ _COLUMNS = (
     ("average_loss", "average\nloss, nats", 1.0, 3),
     ("barrier", "barrier,\nnats", 1.0, 3),
 )
+
+_TITLES = {"": "path", "robust_": "under attack"}
 
 
 def print_table(report: dict[str, Any], console: "Console | None" = None) -> None:
@@ -36,27 +39,34 @@ def print_table(report: dict[str, Any], console: "Console | None" = None) -> Non
 
     out = console or Console()
     plus_minus = "+-" if out.options.ascii_only else "±"
-    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
-    table.add_column("path", no_wrap=True)
-    for _, heading, _, _ in _COLUMNS:
-        table.add_column(heading, justify="right")
-    for cells in _rows(report, plus_minus):
-        table.add_row(*cells)
+    tables = []
+    for kind in _kinds(report):
+        table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
+        table.add_column(_TITLES[kind], no_wrap=True)
+        for _, heading, _, _ in _COLUMNS:
+            table.add_column(heading, justify="right")
+        for cells in _rows(report, plus_minus, kind):
+            table.add_row(*cells)
+        tables.append(table)
     # As Text, a name with brackets in it is no markup.
     subject = describe_subject(report)
     if subject:
         out.print(Text(subject))
-    out.print(table)
-    out.print()
+    for table in tables:
+        out.print(table)
+        out.print()
     for line in _lines_below(report, plus_minus):
         out.print(Text(line))
 
 
 def markdown_table(report: dict[str, Any]) -> str:
     """Write the same table as Markdown, ending in a newline."""
-    headings = ["path", *(heading.replace("\n", " ") for _, heading, _, _ in _COLUMNS)]
-    lines = [headings, ["---", *("---:" for _ in _COLUMNS)], *_rows(report, "±")]
-    table = "\n".join("| " + " | ".join(cells) + " |" for cells in lines)
+    tables = []
+    for kind in _kinds(report):
+        headings = [_TITLES[kind], *(heading.replace("\n", " ") for _, heading, _, _ in _COLUMNS)]
+        lines = [headings, ["---", *("---:" for _ in _COLUMNS)], *_rows(report, "±", kind)]
+        tables.append("\n".join("| " + " | ".join(cells) + " |" for cells in lines))
+    table = "\n\n".join(tables)
     subject = describe_subject(report)
     below = [subject, *_lines_below(report, "±")] if subject else _lines_below(report, "±")
     return table + "\n\n" + "  \n".join(below) + "\n"
@@ -75,12 +85,17 @@ def count_aligned_ahead(report: dict[str, Any]) -> tuple[int, int]:
     return sum(aligned > unaligned for aligned, unaligned in compared), len(compared)
 
 
-def _rows(report: dict[str, Any], sign: str) -> list[list[str]]:
+def _kinds(report: dict[str, Any]) -> list[str]:
+    """What entries' names begin with: nothing, and `robust_` for scores under attack."""
+    return ["", "robust_"] if is_robust(report) else [""]
+
+
+def _rows(report: dict[str, Any], sign: str, kind: str) -> list[list[str]]:
     pairs = all_pairs(report)
     return [
         [path.replace("_", " ")]
         + [
-            mean_and_spread([scale * pair[path][entry] for pair in pairs], digits, sign)
+            mean_and_spread([scale * pair[path][kind + entry] for pair in pairs], digits, sign)
             for entry, _, scale, digits in _COLUMNS
         ]
         for path in present_paths(report)
@@ -89,14 +104,19 @@ def _rows(report: dict[str, Any], sign: str) -> list[list[str]]:
 
 def _lines_below(report: dict[str, Any], sign: str) -> list[str]:
     pairs = all_pairs(report)
-    accuracies, losses = (
-        " and ".join(
-            mean_and_spread([scale * pair["endpoints"][end][entry] for pair in pairs], digits, sign)
-            for end in ("start", "end")
+    lines = []
+    for kind in _kinds(report):
+        accuracies, losses = (
+            " and ".join(
+                mean_and_spread(
+                    [scale * pair["endpoints"][end][kind + entry] for pair in pairs], digits, sign
+                )
+                for end in ("start", "end")
+            )
+            for entry, scale, digits in (("accuracy", 100.0, 1), ("loss", 1.0, 3))
         )
-        for entry, scale, digits in (("accuracy", 100.0, 1), ("loss", 1.0, 3))
-    )
-    lines = [f"endpoints: {accuracies} %; {losses} nats"]
+        under_attack = " under attack" if kind else ""
+        lines.append(f"endpoints{under_attack}: {accuracies} %; {losses} nats")
     ahead, compared = count_aligned_ahead(report)
     if compared > 1:
         lines.append(
@@ -104,4 +124,5 @@ def _lines_below(report: dict[str, Any], sign: str) -> list[str]:
         )
     if len(pairs) > 1:
         lines.append(f"values are mean {sign} sample standard deviation over the pairs")
-    return lines + [line for line in (describe_training(report), describe_run(report)) if line]
+    described = describe_training(report), describe_attack(report), describe_run(report)
+    return lines + [line for line in described if line]
