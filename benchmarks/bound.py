@@ -1,4 +1,4 @@
-"""The table of docs/theory.md: average losses along lines between digit networks, and bounds.
+"""A table of docs/results.md: average losses along lines between digit networks, and bounds.
 
     python benchmarks/bound.py
 

@@ -9,8 +9,7 @@ The result is docs/results/techniques.json; `--show` prints its tables and compu
 import argparse
 import json
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -44,6 +43,7 @@ TECHNIQUES: dict[str, tuple[Method, Activations]] = {
     "weights": ("weights", "post"),
     "optimal transport": ("optimal-transport", "post"),
 }
+UNALIGNED = ("identity", "random", "PAM from identity")
 PAM_STARTS = {"PAM from identity": "identity", "PAM from aligned": "correlation, post"}
 
 
@@ -105,21 +105,25 @@ class Study:
     def joined(
         self, number: int, name: str, make: Callable[[str], tuple[bb.Curve, dict[str, Any]]]
     ) -> dict[str, Any]:
-        """Scores of a pair's curve by one technique, and of the line below it."""
+        """Scores of a pair's curve by one technique, and of the line below it.
+
+        Seconds are those the processor worked, which a busy machine does not lengthen.
+        """
         stem = self.cache / f"pair-{number}-{name.replace(', ', '-').replace(' ', '-')}"
         scores, saved = stem.with_suffix(".json"), stem.with_suffix(".safetensors")
         if not saved.exists():
-            seconds: dict[str, float] = {}
-            with timed(seconds, "fit"):
-                made, more = make(name)
-            save_curve(made, saved, {"seconds": seconds, **more})
+            began = time.process_time()
+            made, more = make(name)
+            record = {"aligned": name not in UNALIGNED, "seconds": time.process_time() - began}
+            save_curve(made, saved, {**record, **more})
         if not scores.exists():
             curve, record = load_curve(saved, TinyTen())
             line = bb.Linear.between(curve.network_at(0), curve.state_at(1))
-            with timed(record["seconds"], "evaluate"):
-                found = {"curve": self.scored(curve), "line": self.scored(line)}
+            began = time.process_time()
+            found = {"curve": self.scored(curve), "line": self.scored(line)}
+            seconds = {"fit": record["seconds"], "evaluate": time.process_time() - began}
             with replacing(scores) as draft:
-                draft.write_text(json.dumps({**found, **record}), encoding="utf-8")
+                draft.write_text(json.dumps({**found, **record, "seconds": seconds}))
         return dict(json.loads(scores.read_text(encoding="utf-8")))
 
     def scored(self, curve: bb.Curve) -> dict[str, Any]:
@@ -176,14 +180,6 @@ class Study:
         makers = {**dict.fromkeys(TECHNIQUES, fitted), **dict.fromkeys(PAM_STARTS, by_pam)}
         scores = {name: self.joined(number, name, make) for name, make in makers.items()}
         return {"seeds": list(seeds), "techniques": scores}
-
-
-@contextmanager
-def timed(seconds: dict[str, float], what: str) -> Iterator[None]:
-    """Seconds that the processor worked on it, which a busy machine does not lengthen."""
-    began = time.process_time()
-    yield
-    seconds[what] = round(time.process_time() - began, 1)
 
 
 def percent(shares: list[float]) -> str:
