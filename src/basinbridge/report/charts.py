@@ -116,7 +116,11 @@ def training_chart(case: CaseResults) -> Chart | None:
     if not traces:
         return None
     values = [value for one in traces for value in one["y"]]
-    axes = {"xaxis": axis("epoch"), "yaxis": loss_axis(values, "training loss, nats")}
+    last = max(one["x"][-1] for one in traces)
+    axes = {
+        "xaxis": axis("epoch", tick0=0, dtick=max(1, round(last / 10))),
+        "yaxis": loss_axis(values, "training loss, nats"),
+    }
     return _one_plot(traces, 280, axes)
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from basinbridge.errors import InputError
+from basinbridge.experiments.specs import EXHIBITS
 from basinbridge.report.caption import mean_and_spread
 from basinbridge.report.charts import Chart, paths_chart, signature_chart, training_chart
 from basinbridge.report.plane_charts import contour_chart, surface_chart
@@ -126,9 +127,23 @@ def _introduction(run: Run) -> Iterator[str]:
         )
         yield (
             f"<p class='note'>The schedule is <b>{escape(str(schedule['name']))}</b>, not the "
-            f"paper's: networks {schedule['endpoint']['epochs']} epochs and curves "
-            f"{schedule['curve']['epochs']} instead of 250 and 250{subset}. {advice}</p>"
+            f"paper's: {_lengths(run)}{subset}. {advice}</p>"
         )
+
+
+def _lengths(run: Run) -> str:
+    """How long networks and curves of the run's exhibits are trained, and how long the paper's."""
+    schedule = run.schedule
+    robust = {EXHIBITS[name].robust for name in run.plan["exhibits"] if name in EXHIBITS}
+    parts = []
+    if robust != {True}:
+        parts.append(
+            f"networks {schedule['endpoint']['epochs']} epochs and curves "
+            f"{schedule['curve']['epochs']}, instead of 250 each"
+        )
+    if True in robust:
+        parts.append(f"robust ones {schedule['robust']['epochs']} epochs instead of 200")
+    return "; ".join(parts)
 
 
 def _add_case(page: _Page, case: CaseResults) -> None:
