@@ -12,7 +12,7 @@ INSTALL := $(BIN)/python -m pip install --disable-pip-version-check -c constrain
 .DEFAULT_GOAL := help
 # Two pips must not write to one environment at once.
 .NOTPARALLEL:
-.PHONY: help demo test lint format docs bench clean distclean
+.PHONY: help demo test lint format docs bench package clean distclean
 
 help: ## list every target
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -37,6 +37,12 @@ bench: $(FOR_DEMO) ## measure speed, as ratios; SHORT=1 only sees that it runs
 
 docs: $(FOR_TESTS) ## write the reference from the docstrings to site/
 	$(BIN)/python -m pdoc --docformat markdown --no-show-source -o site basinbridge '!basinbridge.cli'
+
+package: $(FOR_TESTS) ## build the wheel and the source archive, and check them
+	$(INSTALL) --quiet -e '.[release]'
+	rm -rf dist
+	$(BIN)/python -m build --no-isolation
+	$(BIN)/python -m twine check --strict dist/*
 
 clean: ## remove what the other targets made, but keep .venv
 	rm -rf demo site build dist .coverage .hypothesis .mypy_cache .pytest_cache .ruff_cache
