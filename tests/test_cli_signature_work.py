@@ -50,3 +50,12 @@ def test_an_odd_number_of_states_gives_one_line(made, tmp_path, monkeypatch, cap
     assert "1 states: give pairs" in capsys.readouterr().err
     assert call(monkeypatch, "signature", *FAST, "--out", tmp_path) == 2
     assert not list(tmp_path.iterdir())
+
+
+def test_a_missing_curve_is_told_before_any_work(made, tmp_path, monkeypatch, capsys):
+    states = [made / f"{number}.safetensors" for number in range(2)]
+    arguments = [*states, "--curve", tmp_path / "none.safetensors", *FAST, "--out", tmp_path]
+    assert call(monkeypatch, "signature", *arguments) == 2
+    shown = capsys.readouterr()
+    assert "none.safetensors: no such file" in shown.err
+    assert "mean of groups" not in shown.out

@@ -6,8 +6,11 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from torch import nn
+
 from ..align.match import align
 from ..align.methods import Activations, Method
+from ..curve.paths import Curve
 from ..errors import InputError
 from ..evaluate.signature import Signature, signature
 from ..experiments.midpoints import midpoint_signatures
@@ -35,20 +38,24 @@ def draw_signatures_of(
     """
     if len(states) % 2 or not (states or curves):
         raise InputError(f"{len(states)} states: give pairs of them, or curves with --curve")
+    # All files are read first: a broken one must not cost the work on those before it.
+    networks = [work.network_with(path) for path in states]
+    loaded = [work.curve_in(path) for path in curves]
     began = time.perf_counter()
     total = len(states) // 2 + len(curves)
     panels: list[dict[str, Any]] = []
     entries = []
-    for number, pair in enumerate(zip(states[::2], states[1::2], strict=True), start=1):
-        found = _of_pair(work, pair, method, activations, images)
-        print(f"{pair[0]}, {pair[1]}:\n{found}")
+    for number in range(1, len(states) // 2 + 1):
+        pair = slice(2 * number - 2, 2 * number)
+        found = _of_pair(work, networks[pair], method, activations, images)
+        print(f"{', '.join(map(str, states[pair]))}:\n{found}")
         entries.append(asdict(found))
         watch("comparing", number, total)
     if entries:
         title = f"{len(entries)} pairs of networks" if len(entries) > 1 else "the two networks"
         panels.append({"title": title, "entries": entries})
-    for number, path in enumerate(curves, start=len(entries) + 1):
-        panels.append(_of_curve(work, path, activations))
+    for number, (path, one) in enumerate(zip(curves, loaded, strict=True), start=len(entries) + 1):
+        panels.append(_of_curve(work, path, one, activations))
         watch("comparing", number, total)
     record = work.record(
         began,
@@ -64,9 +71,13 @@ def draw_signatures_of(
 
 
 def _of_pair(
-    work: Setting, pair: tuple[Path, Path], method: Method, activations: Activations, images: int
+    work: Setting,
+    pair: Sequence[nn.Module],
+    method: Method,
+    activations: Activations,
+    images: int,
 ) -> Signature:
-    start, end = (work.network_with(path) for path in pair)
+    start, end = pair
     symmetry = discover(start, work.example())
     data = work.train_data.subset(min(images, len(work.train_data)), work.seed)
     match = align(
@@ -75,9 +86,11 @@ def _of_pair(
     return signature(start, end, work.test_data, symmetry, match, activations=activations)
 
 
-def _of_curve(work: Setting, path: Path, activations: Activations) -> dict[str, Any]:
+def _of_curve(
+    work: Setting, path: Path, loaded: tuple[Curve, dict[str, Any]], activations: Activations
+) -> dict[str, Any]:
     """A panel that compares the middle of a curve with its two ends."""
-    curve, record = work.curve_in(path)
+    curve, record = loaded
     symmetry = discover(curve.network, work.example())
     both, entries = midpoint_signatures(
         curve, work.test_data, symmetry, work.train_data, activations=activations
