@@ -151,6 +151,10 @@ def poisoned(folder, made):
 def test_names_are_text_and_never_markup(made, tmp_path, page):
     text = html_of(read_run(poisoned(tmp_path / "poisoned", made)))
     assert text.count("<script") == page.count("<script")
+    # In the charts' data not even a `<` of ours stands as one: it could end the script.
+    data = text.partition('id="figures">')[2].partition("</script>")[0]
+    assert "<" not in data
+    assert "\\u003cbr>" in data
     assert "<b>bold" not in text
     assert SCRIPT in " ".join(read(text).texts)
     for chart in charts_of(text):

@@ -8,7 +8,8 @@ from typing import Any
 
 from basinbridge.errors import InputError
 from basinbridge.experiments.plan import PLAN, read_plan
-from basinbridge.experiments.specs import Case, Published, published
+from basinbridge.experiments.published import Published, published
+from basinbridge.experiments.specs import Case
 from basinbridge.experiments.store import Store
 from basinbridge.reading import blaming, read_json, read_record
 
