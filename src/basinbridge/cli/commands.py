@@ -42,6 +42,9 @@ def train(
     mixed_precision: options.MixedPrecision = False,
     checkpoint_seconds: options.CheckpointSeconds = 60.0,
     retry_lr: options.RetryRate = None,
+    objective: options.Objective = "standard",
+    epsilon: options.Epsilon = None,
+    attack_steps: options.AttackSteps = 5,
     seed: options.Seed = 0,
     device: options.Device = "cpu",
     threads: options.Threads = None,
@@ -49,10 +52,13 @@ def train(
     force: options.Force = False,
 ) -> None:
     """Train a network from scratch and write its state (safetensors)."""
+    from .robust_work import robust_settings, under_attack
     from .work import Training, refuse_to_overwrite, setting, train_endpoint
 
     refuse_to_overwrite(out, force)
     work = setting(model, dataset, data_root, device, threads, seed)
+    if objective == "adversarial":
+        work = under_attack(work, epsilon, attack_steps)
     chosen = Training(
         epochs,
         learning_rate,
@@ -65,8 +71,9 @@ def train(
         retry_lr,
     )
     with Bars() as bars:
-        score = train_endpoint(work, chosen, out, watch=bars)
-    print(f"{out}: test accuracy {100 * score.accuracy:.2f} %, loss {score.loss:.4f} nats")
+        robust = robust_settings(work, of_curve=False)
+        score = train_endpoint(work, chosen, out, robust, watch=bars)
+    print(f"{out}: test {score}")
 
 
 def discover(
@@ -99,6 +106,12 @@ def align(
     images: Annotated[int, typer.Option(min=2, help="Training images to compare on.")] = 10_000,
     method: options.Method = "correlation",
     activations: options.Activations = "post",
+    objective: options.Objective = "standard",
+    epsilon: options.Epsilon = None,
+    attack_steps: options.AttackSteps = 5,
+    attacked: Annotated[
+        bool, typer.Option("--attacked", help="Each network sees images that attack it.")
+    ] = False,
     seed: options.Seed = 0,
     device: options.Device = "cpu",
     threads: options.Threads = None,
@@ -106,12 +119,15 @@ def align(
     force: options.Force = False,
 ) -> None:
     """Find the renumbering of END that fits START best, and write it (safetensors)."""
+    from .robust_work import under_attack
     from .work import align_states, refuse_to_overwrite, setting
 
     refuse_to_overwrite(out, force)
     refuse_to_overwrite(aligned, force)
     work = setting(model, dataset, data_root, device, threads, seed)
-    align_states(work, start, end, out, aligned, images, method, activations)
+    if objective == "adversarial":
+        work = under_attack(work, epsilon, attack_steps)
+    align_states(work, start, end, out, aligned, images, method, activations, attacked)
     print(f"{out}: renumbering of {end}; pass it on with connect --match {out}")
 
 
@@ -149,14 +165,21 @@ def connect(
     mixed_precision: options.MixedPrecision = False,
     checkpoint_seconds: options.CheckpointSeconds = 60.0,
     retry_lr: options.RetryRate = None,
+    objective: options.Objective = "standard",
+    epsilon: options.Epsilon = None,
+    attack_steps: options.AttackSteps = 5,
     seed: options.Seed = 0,
     device: options.Device = "cpu",
     threads: options.Threads = None,
     data_root: options.DataRoot = None,
     force: options.Force = False,
 ) -> None:
-    """Learn a low-loss curve from START to END and write it (safetensors)."""
+    """Learn a low-loss curve from START to END and write it (safetensors).
+
+    With the adversarial objective also its most robust network, as OUT with -best in its name.
+    """
     from .connect_work import Shape, fit_curve
+    from .robust_work import robust_settings, save_best, under_attack
     from .work import Training, refuse_to_overwrite, setting
 
     refuse_to_overwrite(out, force)
@@ -172,9 +195,18 @@ def connect(
         checkpoint_seconds,
         retry_lr,
     )
+    if objective == "adversarial":
+        work = under_attack(work, epsilon, attack_steps)
+    best = out.with_name(f"{out.stem}-best{out.suffix}")
+    if work.attack is not None:
+        refuse_to_overwrite(best, force)
     shape = Shape(curve.value, bends, movable_ends, autoneb_cycles)
     with Bars() as bars:
-        found = fit_curve(work, (start, end), match, shape, chosen, out, watch=bars)
+        robust = robust_settings(work, of_curve=True)
+        found = fit_curve(work, (start, end), match, shape, chosen, out, robust, watch=bars)
+        point = save_best(work, found, best, watch=bars)
+    if point is not None:
+        print(f"{point}\n{best}: the most robust network")
     print(f"{out}: {curve.value} of {len(found.points)} control points; see it with evaluate {out}")
 
 
@@ -245,6 +277,9 @@ def evaluate(
     points: Annotated[int, typer.Option(min=2, help="Equally spaced t, ends included.")] = 61,
     lines: Annotated[bool, typer.Option(help="Also the straight line below every curve.")] = True,
     batchnorm_images: options.BatchnormImages = 2_000,
+    objective: options.Objective = "standard",
+    epsilon: options.Epsilon = None,
+    attack_steps: options.AttackSteps = 5,
     seed: options.Seed = 0,
     device: options.Device = "cpu",
     threads: options.Threads = None,
@@ -252,10 +287,13 @@ def evaluate(
     force: options.Force = False,
 ) -> None:
     """Loss and accuracy along curves: table, report.json, curve.png."""
+    from .robust_work import under_attack
     from .work import evaluate_curves, refuse_to_overwrite, setting, show_report
 
     refuse_to_overwrite(out / "report.json", force)
     work = setting(model, dataset, data_root, device, threads, seed)
+    if objective == "adversarial":
+        work = under_attack(work, epsilon, attack_steps)
     with Bars() as bars:
         found = evaluate_curves(work, curves, points, lines, batchnorm_images, watch=bars)
     show_report(found, out)

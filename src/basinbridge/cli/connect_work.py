@@ -13,6 +13,7 @@ from ..curve.paths import Bezier, Curve, Linear, PolyChain
 from ..errors import InputError
 from ..experiments.pair import Watch
 from ..reading import read_record
+from ..train.loop import Settings
 from .work import Setting, Training, renumbered
 
 
@@ -41,6 +42,7 @@ def fit_curve(
     shape: Shape,
     chosen: Training,
     out: Path,
+    robust: Settings | None = None,
     *,
     watch: Watch,
 ) -> Curve:
@@ -48,7 +50,10 @@ def fit_curve(
     start, end = (work.network_with(path) for path in ends)
     curve = shape.between(start, renumbered(work, start, end, match))
     kept = chosen.checkpoint(out)
-    settings = chosen.settings(work, watch, "fitting the curve", kept)
+    settings: Settings = {
+        **chosen.settings(work, watch, "fitting the curve", kept),
+        **(robust or {}),
+    }
     began = time.perf_counter()
     if shape.autoneb_cycles is None:
         curve = fit(curve, work.train_data, **settings)

@@ -77,6 +77,7 @@ class ScheduleName(StrEnum):
 
     cosine = "cosine"
     halving = "halving"
+    piecewise_linear = "piecewise_linear"
 
 
 class CurveName(StrEnum):
@@ -91,7 +92,15 @@ Objective = Annotated[
     Literal["standard", "adversarial"],
     typer.Option(help="adversarial: images are attacked before every step; networks normalise."),
 ]
+Epsilon = Annotated[
+    float | None,
+    typer.Option(help="Half-width of the attack, of pixels in [0, 1]; a step is a quarter of it."),
+]
+AttackSteps = Annotated[int, typer.Option(min=1, help="Steps of the attack.")]
 Schedule = Annotated[
     ScheduleName,
-    typer.Option(help="cosine with warm-up, or half as much every 20 epochs (the paper's)."),
+    typer.Option(
+        help="cosine with warm-up; half as much every 20 epochs, or falling after half time, as in "
+        "the paper, the latter for robust networks."
+    ),
 ]

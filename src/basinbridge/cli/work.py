@@ -19,7 +19,8 @@ from ..data.augment import augmentation
 from ..data.batches import ImageData
 from ..data.datasets import load
 from ..errors import InputError
-from ..evaluate.along import Score, evaluate, prepared, score
+from ..evaluate.along import evaluate, prepared
+from ..evaluate.robust import Robustness, robustness
 from ..experiments.pair import Watch, endpoints_of, path_entry, report_of
 from ..experiments.provenance import (
     check_same,
@@ -39,6 +40,7 @@ from ..state import check_states, load_state, replacing, save_state
 from ..symmetry.discover import discover
 from ..symmetry.groups import Symmetry
 from ..symmetry.permutation import Permutation, permute, tensor_indices
+from ..train.adversarial import Attack
 from ..train.checkpoint import Checkpoint
 from ..train.loop import Settings, train
 from ..train.objective import logits_of
@@ -54,6 +56,8 @@ class Setting:
     test_data: ImageData
     device: torch.device
     seed: int
+    held_out: ImageData | None = None
+    attack: Attack | None = None
 
     def example(self) -> Tensor:
         """Two training images as the network sees them."""
@@ -66,6 +70,7 @@ class Setting:
             "model": self.model,
             "dataset": self.train_data.name,
             "seed": self.seed,
+            "attack": None if self.attack is None else asdict(self.attack),
             "seconds": round(time.perf_counter() - began, 2),
             "data": self.data,
             "versions": versions(),
@@ -193,16 +198,22 @@ def refuse_to_overwrite(path: Path | None, force: bool) -> None:
         raise InputError(f"{path}: exists already; choose another name or add --force")
 
 
-def train_endpoint(work: Setting, chosen: Training, out: Path, *, watch: Watch) -> Score:
-    """Train the network, write its state, and score it on the test data."""
+def train_endpoint(
+    work: Setting, chosen: Training, out: Path, robust: Settings | None = None, *, watch: Watch
+) -> Robustness:
+    """Train the network, write its state, and score it on the test data.
+
+    `robust` are further settings of an adversarial training.
+    """
     stage = f"training {work.model.rpartition(':')[2]}"
     kept = chosen.checkpoint(out)
     began = time.perf_counter()
-    trained = train(work.network, work.train_data, **chosen.settings(work, watch, stage, kept))
+    settings: Settings = {**chosen.settings(work, watch, stage, kept), **(robust or {})}
+    trained = train(work.network, work.train_data, **settings)
     record = work.record(began, **asdict(chosen))
     save_state(trained.state_dict(), out, record=json.dumps(record))
     kept.remove()
-    return score(trained, prepared(work.test_data, 500, work.device))
+    return robustness(trained, prepared(work.test_data, 500, work.device), work.attack)
 
 
 def show_symmetry(work: Setting, out: Path | None, fix: list[str], tie: list[str]) -> None:
@@ -250,6 +261,7 @@ def align_states(
     images: int,
     method: Method,
     activations: Activations,
+    attacked: bool = False,
 ) -> None:
     """Align two states and write the permutation, and the renumbered state if asked for."""
     net_a, net_b = work.network_with(start), work.network_with(end)
@@ -257,9 +269,17 @@ def align_states(
     began = time.perf_counter()
     symmetry = discover(net_a, work.example())
     found = align_networks(
-        net_a, net_b, data, symmetry, method=method, activations=activations, seed=work.seed
+        net_a,
+        net_b,
+        data,
+        symmetry,
+        method=method,
+        activations=activations,
+        seed=work.seed,
+        attack=work.attack if attacked else None,
     )
-    record = work.record(began, images=len(data), method=method, activations=activations)
+    chosen = {"method": method, "activations": activations, "attacked": attacked}
+    record = work.record(began, images=len(data), **chosen)
     save_state(found, out, kind="permutation", record=json.dumps(record))
     if aligned is not None:
         moved = {**read_record(end), "match": record}
@@ -318,6 +338,7 @@ def evaluate_curves(
                 batchnorm_data=work.train_data,
                 points=points,
                 batchnorm_images=batchnorm_images,
+                attack=work.attack,
                 progress=lambda done, total, name=name: watch(f"evaluating {name}", done, total),  # type: ignore[misc]
             )
         )
@@ -340,6 +361,7 @@ def evaluate_curves(
         "batch_size": records[0].get("batch_size"),
         "points": points,
         "batchnorm_images": min(batchnorm_images, len(work.train_data)),
+        "attack": None if work.attack is None else asdict(work.attack),
         "curves": records,
     }
     return report_of([pair], settings, versions(), describe_data(work.train_data, work.test_data))

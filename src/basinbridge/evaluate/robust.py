@@ -18,7 +18,15 @@ class Robustness:
     """Scores of one network, on images as they are and under attack."""
 
     clean: Score
-    robust: Score
+    robust: Score | None
+
+    def __str__(self) -> str:
+        """Both in a line."""
+        return "; ".join(
+            f"{kind}accuracy {100 * one.accuracy:.2f} %, loss {one.loss:.4f} nats"
+            for kind, one in (("", self.clean), ("robust ", self.robust))
+            if one is not None
+        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,6 +44,7 @@ class BestPoint:
         """A line for each of the three networks, accuracies in percent, losses in nats."""
         lines = [f"{'':16}  clean %    nats  robust %    nats"]
         for name, one in self.scores.items():
+            assert one.robust is not None
             title = f"best, at t {self.t:.3f}" if name == "best" else name
             lines.append(
                 f"{title:16}  {100 * one.clean.accuracy:7.2f}  {one.clean.loss:6.4f}"
@@ -133,8 +142,10 @@ def held_out_accuracy(
 
 
 def robustness(
-    network: nn.Module, batches: list[Batch], attack: Attack, restarts: int = 1
+    network: nn.Module, batches: list[Batch], attack: Attack | None, restarts: int = 1
 ) -> Robustness:
-    """Clean and robust scores of a network as it is; random starts are the same every time."""
+    """Clean and, under an attack, robust scores; random starts are the same every time."""
+    clean = score(network, batches)
     with global_seed(0, batches[0][0].device):
-        return Robustness(score(network, batches), score(network, batches, attack, restarts))
+        robust = None if attack is None else score(network, batches, attack, restarts)
+    return Robustness(clean, robust)
