@@ -111,3 +111,32 @@ def test_divergence_is_retried_at_another_rate_only_when_told(
     assert call(monkeypatch, *arguments, "--retry-lr", 0.01) == 0
     assert not kept.exists()
     assert bool(load_state(out))
+
+
+@pytest.fixture
+def as_before():
+    yield
+    torch.use_deterministic_algorithms(False)
+
+
+def test_deterministic_comes_before_the_command_and_changes_nothing_on_a_cpu(
+    as_before, network, tmp_path, monkeypatch, capsys
+):
+    one, other = tmp_path / "one.safetensors", tmp_path / "other.safetensors"
+    assert call(monkeypatch, "train", *SETTING, "--out", one) == 0
+    assert not torch.are_deterministic_algorithms_enabled()
+    assert call(monkeypatch, "--deterministic", "train", *SETTING, "--out", other) == 0
+    assert torch.are_deterministic_algorithms_enabled()
+    assert same(one, other)
+
+
+def test_what_cannot_be_deterministic_is_told(as_before, network, tmp_path, monkeypatch, capsys):
+    def refusing(*arguments):
+        raise RuntimeError("some_kernel does not have a deterministic implementation\nand more")
+
+    monkeypatch.setattr("basinbridge.cli.work.setting", refusing)
+    out = ["--out", tmp_path / "out.safetensors"]
+    assert call(monkeypatch, "--deterministic", "train", *SETTING, *out) == 2
+    line = capsys.readouterr().err
+    assert line.startswith("basinbridge: --deterministic: some_kernel does not have")
+    assert len(line.strip().splitlines()) == 1

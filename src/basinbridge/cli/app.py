@@ -1,9 +1,11 @@
 """The application: commands by name, and one clear line for whatever a user got wrong."""
 
 import functools
+import os
 import signal
 import sys
 from collections.abc import Callable
+from typing import Annotated
 
 import typer
 
@@ -23,6 +25,11 @@ def _stoppable(command: Callable[..., None]) -> Callable[..., None]:
             print(f"basinbridge: {line}", file=sys.stderr)
             number = stop.signal if isinstance(stop, Stopped) else signal.SIGINT
             raise typer.Exit(128 + number) from stop
+        except RuntimeError as error:
+            if "deterministic" not in str(error):
+                raise
+            first = str(error).splitlines()[0]
+            raise InputError(f"--deterministic: {first}; leave it out") from error
 
     return run
 
@@ -55,8 +62,18 @@ for command in (
 
 
 @app.callback()
-def main() -> None:
+def main(
+    deterministic: Annotated[
+        bool, typer.Option("--deterministic", help="The same bits on a GPU too, more slowly.")
+    ] = False,
+) -> None:
     """Start with `basinbridge demo --out demo`; every command has its own --help."""
+    if deterministic:
+        # CUDA's matrix library reads this when it starts.
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+        import torch
+
+        torch.use_deterministic_algorithms(True)
 
 
 def run() -> None:
