@@ -11,7 +11,7 @@ from basinbridge.reading import read_tensors
 from basinbridge.state import load_state
 
 NETWORK = """
-import signal
+import os
 import torch
 from torch import nn
 
