@@ -14,8 +14,9 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import InputError
-from .axes import Atoms
+from .axes import Atoms, Axes
 from .groups import Symmetry
+from .solution import row_sources
 
 Permutation = dict[str, Tensor]
 Network = TypeVar("Network", nn.Module, dict[str, Tensor])
@@ -149,21 +150,24 @@ def tensor_indices(
     image = solution.image(_sources(symmetry, permutation))
     indices = {}
     for name, axes in symmetry.axes.items():
-        indices[name] = tuple(
-            None if axis is None else _positions(axis, dim, image) for dim, axis in enumerate(axes)
-        )
+        indices[name] = tuple(_positions(axes, dim, image) for dim in range(len(axes)))
     return indices
 
 
-def _positions(axis: Atoms, dim: int, image: Atoms) -> Tensor | None:
-    """Positions along `dim` from which the moved components come."""
-    target = image[axis]
-    if np.array_equal(target, axis):
+def _positions(axes: Axes, dim: int, image: Atoms) -> Tensor | None:
+    """Positions along `dim` from which the moved components come.
+
+    An axis that differs from row to row may hold a component at another place in each, so each is
+    looked for in the row that is read.
+    """
+    axis = axes[dim]
+    if axis is None:
         return None
-    column = np.full(image.size, -1, dtype=np.int64)
-    own = [axis.shape[dim] if other == dim else 1 for other in range(axis.ndim)]
-    column[axis] = np.arange(axis.shape[dim]).reshape(own)
-    return torch.from_numpy(column[target])
+    wanted, here = image[axis], axis[row_sources(axes, dim, image)]
+    if np.array_equal(wanted, here):
+        return None
+    rank = np.argsort(np.argsort(wanted, dim, kind="stable"), dim, kind="stable")
+    return torch.from_numpy(np.take_along_axis(np.argsort(here, dim, kind="stable"), rank, dim))
 
 
 def _sources(symmetry: Symmetry, permutation: Permutation) -> list[Atoms]:

@@ -110,39 +110,40 @@ def torn_by(
     the rows must move along, whole. If the rows are pinned, what moves them is torn instead.
     """
     torn = np.zeros(solution.count, dtype=bool)
-    for axes in equations.dependent:
-        for dim, axis in enumerate(axes):
-            if axis is None or axis.size == axis.shape[dim]:
+    for atoms in equations.dependent:
+        axes = tuple(None if axis is None else solution.component[axis] for axis in atoms)
+        for dim, rows in enumerate(axes):
+            if rows is None or rows.size == rows.shape[dim] or not related[rows].any():
                 continue
-            rows = solution.component[axis]
-            if not related[rows].any():
-                continue
-            wanted = rows[_sources(solution, axes, dim, image)]
+            wanted = rows[row_sources(axes, dim, image)]
             bad = np.sort(np.broadcast_to(image[rows], wanted.shape), axis=dim)
             bad = (bad != np.sort(wanted, axis=dim)).any(axis=dim, keepdims=True)
             here = np.broadcast_to(rows, wanted.shape)[np.broadcast_to(bad, wanted.shape)]
             if here.size and pinned[here].all():
                 others = [a for o, a in enumerate(axes) if a is not None and o != dim]
-                here = np.concatenate([solution.component[a].ravel() for a in others])
+                here = np.concatenate([other.ravel() for other in others])
             torn[here] = True
     return torn
 
 
-def _sources(solution: Solution, axes: Axes, dim: int, image: Atoms) -> tuple[Atoms, ...]:
-    """For the axis at `dim`, where along each other dimension every row comes from."""
+def row_sources(axes: Axes, dim: int, image: Atoms) -> tuple[Atoms, ...]:
+    """An index of `axes[dim]`, which holds components, that reads every row where it comes from.
+
+    Rows lie along `dim`; they move as the axes of the other dimensions do.
+    """
     axis = axes[dim]
     assert axis is not None
     return tuple(
-        _source(solution, along, other, image)
+        _source(along, other, image)
         if along is not None and other != dim and size > 1
         else np.arange(size).reshape([-1 if d == other else 1 for d in range(axis.ndim)])
         for other, (along, size) in enumerate(zip(axes, axis.shape, strict=True))
     )
 
 
-def _source(solution: Solution, axis: Atoms, dim: int, image: Atoms) -> Atoms:
+def _source(axis: Atoms, dim: int, image: Atoms) -> Atoms:
     """Where each position of an axis comes from."""
     place = np.arange(axis.shape[dim]).reshape([-1 if d == dim else 1 for d in range(axis.ndim)])
     column = np.zeros(image.size, dtype=np.int64)
-    column[solution.component[axis]] = place
-    return column[image[solution.component[axis]]]
+    column[axis] = place
+    return column[image[axis]]
