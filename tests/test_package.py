@@ -8,7 +8,7 @@ from packaging.utils import canonicalize_name
 
 import basinbridge
 
-REQUIRED = ("torch", "numpy", "scipy", "safetensors")
+REQUIRED = ("filelock", "torch", "numpy", "scipy", "safetensors")
 # What the extra `cli` brings, by the name one imports.
 OF_THE_SHELL = {
     "typer",
@@ -46,7 +46,7 @@ assert not loaded & set(refused), sorted(loaded & set(refused))
 
 
 def needed_distributions():
-    """The four requirements of the library and all that these need themselves."""
+    """The requirements of the library and all that these need themselves."""
     needed, waiting = set(), list(REQUIRED)
     while waiting:
         name = canonicalize_name(waiting.pop())
@@ -91,13 +91,13 @@ def import_without(refused, modules):
     return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
 
 
-def test_the_requirements_are_the_four():
+def test_the_requirements_are_these_few():
     lines = distribution("basinbridge").requires or []
     always = [Requirement(line) for line in lines if "extra" not in line]
     assert {requirement.name for requirement in always} == set(REQUIRED)
 
 
-def test_the_library_imports_with_its_four_requirements_alone():
+def test_the_library_imports_with_its_requirements_alone():
     refused = refused_modules()
     assert refused >= OF_THE_SHELL
     assert not refused & set(REQUIRED)
