@@ -51,7 +51,7 @@ def merged(
     tests: list[tuple[torch.Tensor, torch.Tensor]],
 ) -> dict[str, tuple[float, float]]:
     """Accuracy and loss of the ends (their mean) and of the networks in the middle."""
-    symmetry = bb.discover(nets[0], data.normalised(data.scaled(data.images[:2])))
+    symmetry = bb.discover(nets[0], data.example())
     orders = {
         "unaligned": identity_permutation(symmetry),
         "aligned": bb.align(*nets, data, symmetry),

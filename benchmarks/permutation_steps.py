@@ -36,7 +36,7 @@ def row(
 ) -> tuple[float, ...]:
     """One pair's numbers, in the order of the headings."""
     data = load("digits", "train")
-    symmetry = bb.discover(nets[0], data.normalised(data.scaled(data.images[:2])))
+    symmetry = bb.discover(nets[0], data.example())
     begun = (
         identity_permutation(symmetry) if start == "identity" else bb.align(*nets, data, symmetry)
     )

@@ -11,7 +11,7 @@ import argparse
 import json
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -236,8 +236,7 @@ def main() -> None:
     )
     drawn = original.unnormalised().subset(plan.images + plan.held_out, 0)
     train_data, held_out = (
-        replace(drawn, images=drawn.images[part], labels=drawn.labels[part])
-        for part in (slice(plan.images), slice(plan.images, None))
+        drawn.part(places) for places in (slice(plan.images), slice(plan.images, None))
     )
     chosen.cache.mkdir(parents=True, exist_ok=True)
     kept = chosen.cache / "plan.json"

@@ -148,7 +148,7 @@ class Study:
         start, end = (self.network(seed) for seed in seeds)
         images = self.train_data.subset(plan.alignment_images, seeds[0])
         data = self.train_data.subset(plan.curve_images, seeds[0])
-        symmetry = bb.discover(start, images.normalised(images.scaled(images.images[:2])))
+        symmetry = bb.discover(start, images.example())
 
         def matched(name: str) -> Permutation:
             method, activations = TECHNIQUES[name]

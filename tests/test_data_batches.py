@@ -57,6 +57,25 @@ class TestImageData:
         assert data.subset(40, seed=3).fingerprint() == data.subset(40, seed=3).fingerprint()
         assert data.subset(40, seed=3).fingerprint() != data.subset(40, seed=4).fingerprint()
 
+    def test_at_most_is_a_subset_of_as_many_as_there_are(self):
+        data = image_data(100)
+        for count, wanted in ((40, 40), (100, 100), (1000, 100)):
+            found = data.at_most(count, seed=3)
+            assert found.fingerprint() == data.subset(wanted, seed=3).fingerprint()
+
+    def test_a_part_keeps_images_with_their_labels(self):
+        data = image_data(10)
+        for places in (slice(2, 9, 3), torch.tensor([7, 0])):
+            part = data.part(places)
+            assert torch.equal(part.images, data.images[places])
+            assert torch.equal(part.labels, data.labels[places])
+            assert part.class_names == data.class_names
+
+    def test_an_example_is_the_first_two_images_as_a_network_sees_them(self):
+        data = image_data(10)
+        first, _ = next(evaluation_batches(data, 2))
+        assert torch.equal(data.example(), first)
+
     @pytest.mark.parametrize("count", [0, 11])
     def test_a_subset_larger_than_the_data_or_empty_is_refused(self, count):
         with pytest.raises(InputError, match=f"cannot draw {count} of 10"):

@@ -36,7 +36,7 @@ def merge_states(
     if match is not None and chosen.soft_transport is not None:
         raise InputError("--soft-transport mixes neurons and --match renumbers them; give one")
     start, end = (work.network_with(path) for path in ends)
-    data = work.train_data.subset(min(chosen.images, len(work.train_data)), work.seed)
+    data = work.train_data.at_most(chosen.images, work.seed)
     began = time.perf_counter()
     symmetry = discover(start, work.example())
     if match is not None:

@@ -35,7 +35,7 @@ def draw_plane_of(
     """Score the plane through three states, one curve or two, and write plane.json, plane.png."""
     corners = _corners(work, files)
     data = work.train_data if grid.training_data else work.test_data
-    data = data.subset(min(grid.images, len(data)), work.seed)
+    data = data.at_most(grid.images, work.seed)
     began = time.perf_counter()
     found = plane(
         work.network,

@@ -5,7 +5,6 @@ from dataclasses import asdict, replace
 from pathlib import Path
 
 from ..curve.paths import Curve
-from ..data.batches import ImageData
 from ..data.datasets import family
 from ..errors import InputError
 from ..evaluate.robust import BestPoint, best_point, held_out_accuracy
@@ -39,15 +38,11 @@ def under_attack(work: Setting, epsilon: float | None, steps: int) -> Setting:
     return replace(
         work,
         network=Normalised(work.network, data.mean, data.std),
-        train_data=_part(mixed, slice(count, None)),
-        held_out=_part(mixed, slice(count)),
+        train_data=mixed.part(slice(count, None)),
+        held_out=mixed.part(slice(count)),
         test_data=work.test_data.unnormalised(),
         attack=Attack(epsilon, epsilon / 4, steps),
     )
-
-
-def _part(data: ImageData, part: slice) -> ImageData:
-    return replace(data, images=data.images[part], labels=data.labels[part])
 
 
 def robust_settings(work: Setting, *, of_curve: bool) -> Settings:

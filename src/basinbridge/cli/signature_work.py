@@ -79,7 +79,7 @@ def _of_pair(
 ) -> Signature:
     start, end = pair
     symmetry = discover(start, work.example())
-    data = work.train_data.subset(min(images, len(work.train_data)), work.seed)
+    data = work.train_data.at_most(images, work.seed)
     match = align(
         start, end, data, symmetry, method=method, activations=activations, seed=work.seed
     )

@@ -61,8 +61,7 @@ class Setting:
 
     def example(self) -> Tensor:
         """Two training images as the network sees them."""
-        images = self.train_data.images[:2]
-        return self.train_data.normalised(self.train_data.scaled(images)).to(self.device)
+        return self.train_data.example().to(self.device)
 
     def record(self, began: float, **more: object) -> dict[str, Any]:
         """What made a result, for its header; `began` is when, by the performance counter."""
@@ -265,7 +264,7 @@ def align_states(
 ) -> None:
     """Align two states and write the permutation, and the renumbered state if asked for."""
     net_a, net_b = work.network_with(start), work.network_with(end)
-    data = work.train_data.subset(min(images, len(work.train_data)), work.seed)
+    data = work.train_data.at_most(images, work.seed)
     began = time.perf_counter()
     symmetry = discover(net_a, work.example())
     found = align_networks(

@@ -156,7 +156,7 @@ def _begun(
     if start == "identity":
         return identity_permutation(symmetry)
     if isinstance(data, ImageData):
-        data = data.subset(min(ALIGNMENT_IMAGES, len(data)), seed)
+        data = data.at_most(ALIGNMENT_IMAGES, seed)
     return align(net_a, net_b, data, symmetry)
 
 

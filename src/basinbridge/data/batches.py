@@ -96,7 +96,19 @@ class ImageData:
             )
         generator = torch.Generator().manual_seed(seed)
         chosen = torch.randperm(len(self), generator=generator)[:count].to(self.images.device)
-        return replace(self, images=self.images[chosen], labels=self.labels[chosen])
+        return self.part(chosen)
+
+    def at_most(self, count: int, seed: int) -> Self:
+        """A `subset` of `count` images, or of all where there are fewer."""
+        return self.subset(min(count, len(self)), seed)
+
+    def part(self, places: Tensor | slice) -> Self:
+        """The images at some places, with their labels."""
+        return replace(self, images=self.images[places], labels=self.labels[places])
+
+    def example(self) -> Tensor:
+        """The first two images as a network sees them, enough to discover its symmetry."""
+        return self.normalised(self.scaled(self.images[:2]))
 
     def scaled(self, images: Tensor) -> Tensor:
         """Bytes as float32 in [0, 1], of the same shape."""

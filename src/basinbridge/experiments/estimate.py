@@ -78,7 +78,7 @@ def _measured(case: Case, device: torch.device, mixed_precision: bool, permuting
     }
     line, curve = Linear.between(network, network), Bezier.between(network, network)
     began = time.perf_counter()
-    symmetry = discover(network, data.normalised(data.scaled(data.images[:2])))
+    symmetry = discover(network, data.example())
     discovery = time.perf_counter() - began
 
     def turns(epochs: int) -> float:

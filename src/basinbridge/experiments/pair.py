@@ -185,8 +185,8 @@ def _endpoint(
 def _aligned(
     start: nn.Module, end: nn.Module, data: ImageData, seed: int, settings: PairSettings
 ) -> nn.Module:
-    images = data.subset(min(settings.alignment_images, len(data)), seed)
-    symmetry = discover(start, images.normalised(images.scaled(images.images[:2])))
+    images = data.at_most(settings.alignment_images, seed)
+    symmetry = discover(start, images.example())
     return permute(end, symmetry, align(start, end, images, symmetry))
 
 

@@ -77,7 +77,7 @@ def repair_study(
         )
     tampered, other = networks
     few = train_data.subset(clean_images, seeds[0])
-    symmetry = discover(tampered, few.normalised(few.scaled(few.images[:2])))
+    symmetry = discover(tampered, few.example())
     ends = {
         "unaligned": other,
         "aligned": permute(other, symmetry, align(tampered, other, few, symmetry)),

@@ -3,7 +3,7 @@
 import json
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -84,7 +84,7 @@ class Workplace:
         both = self.data_of(stage)
         network = _network(self, stage, both[0])
         if _attack(stage) is not None:  # the network normalises, so that attacks see [0, 1]
-            both = _as_they_are(both[0]), _as_they_are(both[1])
+            both = both[0].unnormalised(), both[1].unnormalised()
         return KINDS[stage.kind](_Job(self, stage, network, *both, began))
 
     def data_of(self, stage: Stage) -> tuple[ImageData, ImageData]:
@@ -162,7 +162,7 @@ class _Job:
         data, known = self.train_data, self.place.symmetries
         key = (_setting(self.stage, "model"), data.name, self.attack is not None)
         if key not in known:
-            known[key] = discover(self.network, data.normalised(data.scaled(data.images[:2])))
+            known[key] = discover(self.network, data.example())
         return known[key]
 
     def batchnorm_images(self) -> int:
@@ -220,7 +220,7 @@ def _train(job: _Job) -> None:
 
 def _align(job: _Job) -> None:
     chosen = job.settings
-    images = job.train_data.subset(min(chosen["images"], len(job.train_data)), chosen["seed"])
+    images = job.train_data.at_most(chosen["images"], chosen["seed"])
     symmetry = job.symmetry()
     found = align(
         job.end("start"),
@@ -382,12 +382,6 @@ def _attack(stage: Stage) -> Attack | None:
     """The attack of a stage's training, or of the trainings that it builds on."""
     chosen = _setting(stage, "training")["attack"]
     return None if chosen is None else Attack(*chosen)
-
-
-def _as_they_are(data: ImageData) -> ImageData:
-    """The same images, left in [0, 1]."""
-    channels = len(data.mean)
-    return replace(data, mean=(0.0,) * channels, std=(1.0,) * channels)
 
 
 def _setting(stage: Stage, name: str) -> Any:  # noqa: ANN401 - a value of JSON

@@ -6,7 +6,7 @@ and so the copies stay equal.
 
 import os
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import timedelta
 
 import torch
@@ -69,8 +69,7 @@ class Ranks:
         tensor([1, 3])
         """
         if isinstance(data, ImageData):
-            part = self._part(len(data))
-            return replace(data, images=data.images[part], labels=data.labels[part])
+            return data.part(self._part(len(data)))
         if (
             isinstance(data, tuple)
             and len(data) == 2
