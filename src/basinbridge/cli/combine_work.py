@@ -14,7 +14,6 @@ from ..evaluate.merge import merge
 from ..reading import read_record
 from ..report.picture import write_result
 from ..state import save_state, with_state
-from ..symmetry.discover import discover
 from ..symmetry.permutation import identity_permutation
 from .work import Setting, load_match
 
@@ -38,7 +37,7 @@ def merge_states(
     start, end = (work.network_with(path) for path in ends)
     data = work.train_data.at_most(chosen.images, work.seed)
     began = time.perf_counter()
-    symmetry = discover(start, work.example())
+    symmetry = work.symmetry
     if match is not None:
         work.check_record(match)
     order = None if match is None else load_match(match, symmetry)

@@ -48,7 +48,7 @@ def fit_curve(
 ) -> Curve:
     """Fit a curve between two states, the second renumbered by a match; write and return it."""
     start, end = (work.network_with(path) for path in ends)
-    curve = shape.between(start, renumbered(work, start, end, match))
+    curve = shape.between(start, renumbered(work, end, match))
     kept = chosen.checkpoint(out)
     settings: Settings = {
         **chosen.settings(work, watch, "fitting the curve", kept),

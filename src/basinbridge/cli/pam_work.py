@@ -11,7 +11,6 @@ from ..curve.pam import PermutationMethod, Start, pam
 from ..experiments.pair import Watch
 from ..reading import read_record
 from ..state import save_state
-from ..symmetry.discover import discover
 from .work import Setting, Training
 
 
@@ -40,14 +39,13 @@ def fit_in_turns(
     Returns the objective in nats at the start and after every half step.
     """
     start, end = (work.network_with(path) for path in ends)
-    symmetry = discover(start, work.example())
     kept = chosen.checkpoint(out)
     began = time.perf_counter()
     found = pam(
         start,
         end,
         work.train_data,
-        symmetry,
+        work.symmetry,
         start=turns.begin,
         method=turns.method,
         outer=turns.outer,

@@ -17,7 +17,6 @@ from ..experiments.midpoints import midpoint_signatures
 from ..experiments.pair import Watch
 from ..report.picture import write_result
 from ..report.signatures import draw_signatures
-from ..symmetry.discover import discover
 from .work import Setting
 
 
@@ -78,7 +77,7 @@ def _of_pair(
     images: int,
 ) -> Signature:
     start, end = pair
-    symmetry = discover(start, work.example())
+    symmetry = work.symmetry
     data = work.train_data.at_most(images, work.seed)
     match = align(
         start, end, data, symmetry, method=method, activations=activations, seed=work.seed
@@ -91,9 +90,8 @@ def _of_curve(
 ) -> dict[str, Any]:
     """A panel that compares the middle of a curve with its two ends."""
     curve, record = loaded
-    symmetry = discover(curve.network, work.example())
     both, entries = midpoint_signatures(
-        curve, work.test_data, symmetry, work.train_data, activations=activations
+        curve, work.test_data, work.symmetry, work.train_data, activations=activations
     )
     kind = "aligned" if record.get("aligned") else "unaligned"
     for end, found in zip(("start", "end"), both, strict=True):

@@ -9,7 +9,6 @@ from ..align.methods import Activations, Method
 from ..experiments.pair import Watch
 from ..experiments.subset import SubsetStudy, subset_study
 from ..report.picture import write_result
-from ..symmetry.discover import discover
 from .work import Setting
 
 
@@ -25,13 +24,12 @@ def study_subsets(
 ) -> SubsetStudy:
     """Compare the permutations that two states get from subsets of the training images."""
     start, end = (work.network_with(path) for path in ends)
-    symmetry = discover(start, work.example())
     began = time.perf_counter()
     found = subset_study(
         start,
         end,
         work.train_data,
-        symmetry,
+        work.symmetry,
         [min(size, len(work.train_data)) for size in sizes],
         seed=work.seed,
         method=method,

@@ -84,6 +84,11 @@ class Setting:
         """Name, sizes and fingerprints of the data set."""
         return describe_data(self.train_data, self.test_data)
 
+    @cached_property
+    def symmetry(self) -> Symmetry:
+        """The architecture's, found once, whatever states are loaded into it."""
+        return discover(self.network, self.example())
+
     def check_record(self, path: Path) -> None:
         """Raise `InputError` if a file was made with another model or other data."""
         check_same(read_record(path), {"model": self.model, "data": self.data}, path)
@@ -266,12 +271,11 @@ def align_states(
     net_a, net_b = work.network_with(start), work.network_with(end)
     data = work.train_data.at_most(images, work.seed)
     began = time.perf_counter()
-    symmetry = discover(net_a, work.example())
     found = align_networks(
         net_a,
         net_b,
         data,
-        symmetry,
+        work.symmetry,
         method=method,
         activations=activations,
         seed=work.seed,
@@ -282,17 +286,16 @@ def align_states(
     save_state(found, out, kind="permutation", record=json.dumps(record))
     if aligned is not None:
         moved = {**read_record(end), "match": record}
-        state = permute(net_b, symmetry, found).state_dict()
+        state = permute(net_b, work.symmetry, found).state_dict()
         save_state(state, aligned, record=json.dumps(moved))
 
 
-def renumbered(work: Setting, start: nn.Module, end: nn.Module, match: Path | None) -> nn.Module:
+def renumbered(work: Setting, end: nn.Module, match: Path | None) -> nn.Module:
     """The network `end` renumbered by a result of `align`, or as it is where there is none."""
     if match is None:
         return end
-    symmetry = discover(start, work.example())
     work.check_record(match)
-    return permute(end, symmetry, load_match(match, symmetry))
+    return permute(end, work.symmetry, load_match(match, work.symmetry))
 
 
 def load_match(path: Path, symmetry: Symmetry) -> Permutation:
@@ -363,7 +366,7 @@ def evaluate_curves(
         "attack": None if work.attack is None else asdict(work.attack),
         "curves": records,
     }
-    return report_of([pair], settings, versions(), describe_data(work.train_data, work.test_data))
+    return report_of([pair], settings, versions(), work.data)
 
 
 def _check_one_start(files: Sequence[Path], paths: Mapping[str, Curve]) -> None:
