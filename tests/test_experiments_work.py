@@ -18,7 +18,7 @@ from basinbridge.experiments.work import Workplace, mean_square
 from basinbridge.models import DigitsNet, Normalised
 from basinbridge.reading import read_record
 from basinbridge.state import load_state
-from basinbridge.train.loop import cosine
+from basinbridge.train.schedules import cosine
 
 ALL = ("table1", "figure1", "figure2", "figure6", "figure7")
 

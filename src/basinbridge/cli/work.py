@@ -30,7 +30,6 @@ from ..experiments.provenance import (
     describe_device,
     versions,
 )
-from ..experiments.work import SCHEDULES
 from ..models.load import build
 from ..reading import read_record
 from ..report.figures import draw_paths
@@ -44,6 +43,7 @@ from ..train.adversarial import Attack
 from ..train.checkpoint import Checkpoint
 from ..train.loop import Settings, train
 from ..train.objective import logits_of
+from ..train.schedules import SCHEDULES
 
 
 @dataclass(frozen=True)

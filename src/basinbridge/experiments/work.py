@@ -31,8 +31,9 @@ from ..symmetry.groups import Symmetry
 from ..symmetry.permutation import permute
 from ..train.adversarial import Attack, adversarial
 from ..train.checkpoint import Checkpoint
-from ..train.loop import Settings, cosine, halving, piecewise_linear, train
+from ..train.loop import Settings, train
 from ..train.objective import standard
+from ..train.schedules import SCHEDULES
 from .corners import corners_of_curve, corners_of_pair
 from .midpoints import midpoint_signatures
 from .pair import Watch, path_entry, silent
@@ -40,18 +41,6 @@ from .provenance import command, commit, describe_data, describe_device, version
 from .scalars import Write
 from .store import Stage, Store
 
-
-def constant(epoch: float, epochs: int) -> float:
-    """The first learning rate throughout."""
-    return 1.0
-
-
-SCHEDULES = {
-    "cosine": cosine,
-    "halving": halving,
-    "piecewise_linear": piecewise_linear,
-    "constant": constant,
-}
 # Which images a smaller data set keeps is the same for everybody.
 SUBSET_SEED = 0
 
