@@ -100,6 +100,9 @@ def rows(short: bool) -> list[Row]:
         for name, mixed in (("plain step", False), ("plain step in bfloat16", True)):
             measure = partial(steps.training, network, mixed)
             found.append(Row(name, "textbook step", None, measure, 20, network))
+        for count in [5] if short else [1, 3, 5]:
+            attacked = partial(steps.attacked, network, count)
+            found.append(Row(f"PGD-{count} step", "plain step", count + 1.1, attacked, 15, network))
         loading = partial(steps.loading, network)
         found.append(Row("loading and augmenting", "plain step", 0.05, loading, 20, network))
     if not short:

@@ -88,6 +88,13 @@ def training(network: type[nn.Module], mixed_precision: bool, repeats: int) -> R
     return ratio(textbook_step(net, batch), plain_step(net, batch, recipe), repeats)
 
 
+def attacked(network: type[nn.Module], attack_steps: int, repeats: int) -> Ratio:
+    """A step of adversarial training, in plain steps."""
+    net, batch = network(), (torch.rand(BATCH, 3, 32, 32), torch.randint(10, (BATCH,)))
+    robust = Recipe(objective=bb.adversarial(steps=attack_steps))
+    return ratio(plain_step(net, batch, Recipe()), plain_step(net, batch, robust), repeats)
+
+
 def loading(network: type[nn.Module], repeats: int) -> Ratio:
     """Loading and augmenting a batch as the paper does for CIFAR, in plain steps."""
     count = BATCH * (repeats + 1)
