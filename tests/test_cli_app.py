@@ -85,7 +85,7 @@ def test_a_command_without_a_checkpoint_says_that_nothing_was_written(
     def interrupted(*arguments, **options):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("basinbridge.cli.work.discover", interrupted)
+    monkeypatch.setattr("basinbridge.cli.symmetry_work.discover", interrupted)
     assert call(monkeypatch, "discover", *SETTING[:4]) == 130
     assert capsys.readouterr().err == "basinbridge: interrupted; nothing was written\n"
 

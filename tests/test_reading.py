@@ -27,7 +27,7 @@ from sample_reports import sample_report
 from torch import nn
 
 import basinbridge as bb
-from basinbridge.cli.work import load_match
+from basinbridge.cli.symmetry_work import load_match
 from basinbridge.curve.files import load_curve, save_curve
 from basinbridge.data.datasets import load as load_data
 from basinbridge.reading import parsed, read_record

@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from ..errors import InputError, Stopped
-from . import combine, commands, studies
+from . import combine, commands, studies, training
 
 
 def _stoppable(command: Callable[..., None]) -> Callable[..., None]:
@@ -43,11 +43,11 @@ app = typer.Typer(
 )
 for command in (
     commands.demo,
-    commands.train,
+    training.train,
     commands.discover,
     commands.align,
-    commands.connect,
-    commands.pam,
+    training.connect,
+    training.pam,
     commands.evaluate,
     commands.plane,
     commands.signature,

@@ -15,7 +15,8 @@ from ..reading import read_record
 from ..report.picture import write_result
 from ..state import save_state, with_state
 from ..symmetry.permutation import identity_permutation
-from .work import Setting, load_match
+from .symmetry_work import load_match
+from .work import Setting
 
 
 @dataclass(frozen=True)

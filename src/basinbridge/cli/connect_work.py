@@ -14,7 +14,8 @@ from ..errors import InputError
 from ..experiments.pair import Watch
 from ..reading import read_record
 from ..train.loop import Settings
-from .work import Setting, Training, renumbered
+from .symmetry_work import renumbered
+from .work import Setting, Training
 
 
 @dataclass(frozen=True)

@@ -22,6 +22,11 @@ HELD_OUT = 1_000
 PATIENCE = 20
 
 
+def under_objective(work: Setting, objective: str, epsilon: float | None, steps: int) -> Setting:
+    """The same for the standard objective; for the adversarial one `under_attack`."""
+    return under_attack(work, epsilon, steps) if objective == "adversarial" else work
+
+
 def under_attack(work: Setting, epsilon: float | None, steps: int) -> Setting:
     """The same for adversarial training: images in [0, 1], normalisation in the network.
 

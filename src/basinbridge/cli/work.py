@@ -1,8 +1,8 @@
 """What the commands do, between options and the library."""
 
+import copy
 import json
 import time
-from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
@@ -11,17 +11,15 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..align.match import align as align_networks
-from ..align.methods import Activations, Method
 from ..curve.files import load_curve
-from ..curve.paths import Curve, Linear
+from ..curve.paths import Curve
 from ..data.augment import augmentation
 from ..data.batches import ImageData
 from ..data.datasets import load
 from ..errors import InputError
-from ..evaluate.along import evaluate, prepared
+from ..evaluate.along import prepared
 from ..evaluate.robust import Robustness, robustness
-from ..experiments.pair import Watch, endpoints_of, path_entry, report_of
+from ..experiments.pair import Watch
 from ..experiments.provenance import (
     check_same,
     command,
@@ -32,13 +30,9 @@ from ..experiments.provenance import (
 )
 from ..models.load import build
 from ..reading import read_record
-from ..report.figures import draw_paths
-from ..report.load import write_report
-from ..report.tables import print_table
-from ..state import check_states, load_state, replacing, save_state
+from ..state import check_states, load_state, save_state
 from ..symmetry.discover import discover
 from ..symmetry.groups import Symmetry
-from ..symmetry.permutation import Permutation, permute, tensor_indices
 from ..train.adversarial import Attack
 from ..train.checkpoint import Checkpoint
 from ..train.loop import Settings, train
@@ -99,7 +93,7 @@ class Setting:
         state = load_state(path)
         check_states(self.network.state_dict(), state, f"the model {self.model}", str(path))
         self.network.load_state_dict(state)
-        return _copy(self.network)
+        return copy.deepcopy(self.network)
 
     def curve_in(self, path: Path) -> tuple[Curve, dict[str, Any]]:
         """The curve in a file, and its record."""
@@ -175,7 +169,7 @@ def setting(
     work = Setting(model, network, train_data, test_data, chosen, seed)
     with torch.no_grad():
         try:
-            outputs = logits_of(_copy(network).eval()(work.example()))[0]
+            outputs = logits_of(copy.deepcopy(network).eval()(work.example()))[0]
         except RuntimeError as error:
             reason = str(error).splitlines()[0]
             raise InputError(
@@ -188,12 +182,6 @@ def setting(
             f"data set {dataset!r} has {train_data.num_classes}"
         )
     return work
-
-
-def _copy(network: nn.Module) -> nn.Module:
-    import copy
-
-    return copy.deepcopy(network)
 
 
 def refuse_to_overwrite(path: Path | None, force: bool) -> None:
@@ -218,182 +206,3 @@ def train_endpoint(
     save_state(trained.state_dict(), out, record=json.dumps(record))
     kept.remove()
     return robustness(trained, prepared(work.test_data, 500, work.device), work.attack)
-
-
-def show_symmetry(work: Setting, out: Path | None, fix: list[str], tie: list[str]) -> None:
-    """Print the groups of the network, and write them if a file is named."""
-    fixed = [axis_named(text) if ":" in text else text for text in fix]
-    tied = [
-        (axis_named(one), axis_named(other))
-        for one, _, other in (text.partition("=") for text in tie)
-    ]
-    symmetry = discover(work.network, work.example(), fixed=fixed, tied=tied)
-    print(symmetry)
-    if out is not None:
-        groups = {
-            name: {
-                "size": group.size,
-                "shape": list(group.shape),
-                "parent": group.parent,
-                "tensors": [list(tensor) for tensor in group.tensors],
-            }
-            for name, group in symmetry.groups.items()
-        }
-        content = {"groups": groups, "parameter_share": symmetry.parameter_share}
-        with replacing(out) as draft:
-            draft.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
-
-
-def axis_named(text: str) -> tuple[str, int]:
-    """An axis written as TENSOR:DIM.
-
-    >>> axis_named("layer.weight:0")
-    ('layer.weight', 0)
-    """
-    name, _, dim = text.rpartition(":")
-    if not name or not dim.isdecimal():
-        raise InputError(f"{text!r} names no axis; write it as layer.weight:0")
-    return name, int(dim)
-
-
-def align_states(
-    work: Setting,
-    start: Path,
-    end: Path,
-    out: Path,
-    aligned: Path | None,
-    images: int,
-    method: Method,
-    activations: Activations,
-    attacked: bool = False,
-) -> None:
-    """Align two states and write the permutation, and the renumbered state if asked for."""
-    net_a, net_b = work.network_with(start), work.network_with(end)
-    data = work.train_data.at_most(images, work.seed)
-    began = time.perf_counter()
-    found = align_networks(
-        net_a,
-        net_b,
-        data,
-        work.symmetry,
-        method=method,
-        activations=activations,
-        seed=work.seed,
-        attack=work.attack if attacked else None,
-    )
-    chosen = {"method": method, "activations": activations, "attacked": attacked}
-    record = work.record(began, images=len(data), **chosen)
-    save_state(found, out, kind="permutation", record=json.dumps(record))
-    if aligned is not None:
-        moved = {**read_record(end), "match": record}
-        state = permute(net_b, work.symmetry, found).state_dict()
-        save_state(state, aligned, record=json.dumps(moved))
-
-
-def renumbered(work: Setting, end: nn.Module, match: Path | None) -> nn.Module:
-    """The network `end` renumbered by a result of `align`, or as it is where there is none."""
-    if match is None:
-        return end
-    work.check_record(match)
-    return permute(end, work.symmetry, load_match(match, work.symmetry))
-
-
-def load_match(path: Path, symmetry: Symmetry) -> Permutation:
-    """The permutation in a file; raises `InputError` if it is not one of this network."""
-    found = load_state(path)
-    try:
-        tensor_indices(symmetry, found)
-    except InputError as error:
-        raise InputError(f"{path}: not a renumbering of this network: {error}") from error
-    return found
-
-
-def evaluate_curves(
-    work: Setting,
-    files: Sequence[Path],
-    points: int,
-    lines: bool,
-    batchnorm_images: int,
-    *,
-    watch: Watch,
-) -> dict[str, Any]:
-    """A report of one pair from the curves in files, and of the lines below them."""
-    paths: dict[str, Curve] = {}
-    records = []
-    for file in files:
-        curve, record = work.curve_in(file)
-        name = "aligned" if record.get("aligned") else "unaligned"
-        if f"curve_{name}" in paths:
-            raise InputError(f"{file}: a second {name} curve; a report holds one of each")
-        if lines:
-            paths[f"linear_{name}"] = Linear.between(curve.network_at(0), curve.state_at(1))
-        paths[f"curve_{name}"] = curve
-        records.append(record)
-    _check_one_start(files, paths)
-    started = records[0].get("start") or {}
-    began = time.perf_counter()
-    entries = {
-        name: path_entry(
-            evaluate(
-                curve,
-                work.test_data,
-                batchnorm_data=work.train_data,
-                points=points,
-                batchnorm_images=batchnorm_images,
-                attack=work.attack,
-                progress=lambda done, total, name=name: watch(f"evaluating {name}", done, total),  # type: ignore[misc]
-            )
-        )
-        for name, curve in paths.items()
-    }
-    pair = {
-        "seeds": [(records[0].get(end) or {}).get("seed", -1) for end in ("start", "end")],
-        "endpoints": endpoints_of(next(iter(entries.values()))),
-        **entries,
-        "seconds": _seconds(records, time.perf_counter() - began),
-    }
-    settings = {
-        "dataset": work.train_data.name,
-        "model": work.model,
-        "device": describe_device(work.device),
-        "epochs": started.get("epochs"),
-        "learning_rate": started.get("learning_rate"),
-        "curve_epochs": records[0].get("epochs"),
-        "curve_learning_rate": records[0].get("learning_rate"),
-        "batch_size": records[0].get("batch_size"),
-        "points": points,
-        "batchnorm_images": min(batchnorm_images, len(work.train_data)),
-        "attack": None if work.attack is None else asdict(work.attack),
-        "curves": records,
-    }
-    return report_of([pair], settings, versions(), work.data)
-
-
-def _check_one_start(files: Sequence[Path], paths: Mapping[str, Curve]) -> None:
-    """Raise `InputError` if two curves that keep their start begin at different networks."""
-    curves = [curve for name, curve in paths.items() if name.startswith("curve")]
-    kept = [curve.points[0] for curve in curves if 0 not in curve.movable]
-    if len(kept) == 2 and not torch.equal(kept[0], kept[1]):
-        raise InputError(f"{files[1]}: start differs from that of {files[0]}; give one pair's")
-
-
-def _seconds(records: Sequence[dict[str, Any]], evaluating: float) -> dict[str, float]:
-    """Seconds of every stage that the curves' records know of."""
-    seconds: dict[str, float] = {}
-    for record in records:
-        for end in ("start", "end"):
-            if "seconds" in (record.get(end) or {}):
-                seconds[f"train_{end}"] = record[end]["seconds"]
-        name = "aligned" if record.get("aligned") else "unaligned"
-        for stage, made in (("align", record.get("match") or {}), (f"fit_{name}", record)):
-            if "seconds" in made:
-                seconds[stage] = made["seconds"]
-    return {**seconds, "evaluate": round(evaluating, 2)}
-
-
-def show_report(report: dict[str, Any], folder: Path) -> None:
-    """Print the table, write report.json and curve.png."""
-    write_report(report, folder)
-    draw_paths(report, folder / "curve.png")
-    print_table(report)
-    print(f"wrote {folder / 'report.json'} and {folder / 'curve.png'}")
