@@ -51,6 +51,9 @@ def test_from_training_to_the_best_point(folder):
         "random_start": True,
     }
     assert set(record["scores"]) == {"start", "best", "end"}
+    whole = read_record(curve)
+    for entry in ("model", "data", "versions", "commit", "command", "device", "attack"):
+        assert record[entry] == whole[entry]
     run("evaluate", curve, *NETWORK, *attack, "--points", 3, "--out", folder / "report")
     assert is_robust(read_report(folder / "report"))
     found = json.loads((folder / "report" / "report.json").read_text(encoding="utf-8"))

@@ -1,6 +1,7 @@
 """Attacks as the command line chooses them, and the best point of a robust curve."""
 
 import json
+import time
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -67,6 +68,7 @@ def save_best(work: Setting, curve: Curve, out: Path, *, watch: Watch) -> BestPo
     """Find the most robust network of a curve and write its state; None without an attack."""
     if work.attack is None or work.held_out is None:
         return None
+    began = time.perf_counter()
     found = best_point(
         curve,
         work.held_out,
@@ -76,6 +78,6 @@ def save_best(work: Setting, curve: Curve, out: Path, *, watch: Watch) -> BestPo
         progress=lambda done, points: watch("looking for the best point", done, points),
     )
     scores = {name: asdict(one) for name, one in found.scores.items()}
-    record = {"model": work.model, "attack": asdict(work.attack), "t": found.t, "scores": scores}
+    record = work.record(began, t=found.t, scores=scores)
     save_state(found.networks["best"].state_dict(), out, record=json.dumps(record))
     return found
