@@ -138,7 +138,7 @@ def content(folder: Path) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for file in sorted(folder.rglob("*")):
         name = str(file.relative_to(folder))
-        if not file.is_file() or file.name.endswith(".unfinished") or name.startswith("locks"):
+        if not file.is_file() or ".unfinished/" in name or name.startswith("locks"):
             continue
         if file.suffix == ".json":
             found[name] = timeless(json.loads(file.read_text(encoding="utf-8")))

@@ -35,4 +35,4 @@ curve = bb.fit(curve, data, epochs=5, learning_rate=0.05, batch_size=32, ranks=r
 if ranks is None or ranks.first:
     print(str(bb.evaluate(curve, test_data, points=11)).splitlines()[0])
 if ranks is not None:
-    torch.distributed.destroy_process_group()
+    ranks.leave()

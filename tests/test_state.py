@@ -2,6 +2,7 @@ import copy
 import os
 import pickle
 import stat
+import time
 
 import pytest
 import torch
@@ -157,6 +158,20 @@ def test_an_interrupted_write_leaves_the_old_file_and_no_other(tmp_path, error):
         write_half()
     assert path.read_text() == "old"
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_what_killed_writers_left_is_removed_after_an_hour(tmp_path):
+    path, other = tmp_path / "a", tmp_path / "b"
+    for seconds_ago, target in ((3700, path), (3500, path), (3700, other)):
+        left = tmp_path / f".{target.name}.{seconds_ago}.unfinished"
+        left.mkdir()
+        (left / "half").write_text("ne")
+        os.utime(left, (time.time() - seconds_ago,) * 2)
+    with replacing(path) as temporary:
+        temporary.write_text("new")
+        (temporary.parent / "a library's own piece").write_text("ne")
+    kept = {path, tmp_path / ".a.3500.unfinished", tmp_path / ".b.3700.unfinished"}
+    assert set(tmp_path.iterdir()) == kept
 
 
 def test_a_place_that_cannot_be_written_is_named(tmp_path):

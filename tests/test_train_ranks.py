@@ -3,6 +3,7 @@
 import multiprocessing
 import os
 import socket
+import time
 
 import pytest
 import torch
@@ -71,7 +72,10 @@ def _work(rank, port, folder):
         "losses": torch.tensor(heard, dtype=torch.float64),
     }
     torch.save(found, folder / f"{rank}.pt")
-    torch.distributed.destroy_process_group()
+    time.sleep(rank)
+    own.leave()
+    assert not torch.distributed.is_initialized()
+    (folder / f"{rank}.left").write_text(str(time.monotonic()))
 
 
 @pytest.fixture(scope="module")
@@ -90,11 +94,19 @@ def found(tmp_path_factory):
     for worker in workers:
         worker.join(120)
     assert [worker.exitcode for worker in workers] == [0] * PROCESSES
-    return [torch.load(folder / f"{rank}.pt", weights_only=True) for rank in range(PROCESSES)]
+    found = [torch.load(folder / f"{rank}.pt", weights_only=True) for rank in range(PROCESSES)]
+    for rank, tensors in enumerate(found):
+        tensors["left"] = float((folder / f"{rank}.left").read_text())
+    return found
 
 
 def close(one, other):
     return torch.allclose(one, other, rtol=1e-10, atol=1e-12)
+
+
+def test_processes_part_together(found):
+    # One of them came a second later.
+    assert abs(found[0]["left"] - found[1]["left"]) < 0.9
 
 
 def test_two_halves_of_a_batch_are_one_process_with_the_whole(found):

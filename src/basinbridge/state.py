@@ -7,6 +7,7 @@ A *state* is what `module.state_dict()` returns: parameters and buffers by name.
 import copy
 import glob
 import os
+import shutil
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
@@ -170,18 +171,19 @@ def save_state(state: Mapping[str, Tensor], path: Path | str, **metadata: str) -
 def replacing(path: Path) -> Iterator[Path]:
     """Write to a temporary file beside `path`, flush it to the disk, and only then rename it.
 
-    What killed writers of `path` left behind an hour ago or longer is removed.
+    The file stands in a hidden folder of its own, since libraries that write files leave pieces
+    beside them when they are killed. What killed writers of `path` left behind an hour ago or
+    longer is removed.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         for left in path.parent.glob(f".{glob.escape(path.name)}.*{_UNFINISHED}"):
             if time.time() - left.stat().st_mtime > 3600:
-                left.unlink(missing_ok=True)
-        handle, name = tempfile.mkstemp(_UNFINISHED, f".{path.name}.", path.parent)
+                shutil.rmtree(left, ignore_errors=True)
+        folder = tempfile.mkdtemp(_UNFINISHED, f".{path.name}.", path.parent)
     except OSError as error:
         raise InputError(f"{path}: cannot be written ({error.strerror or error})") from error
-    os.close(handle)
-    temporary = Path(name)
+    temporary = Path(folder) / path.name
     try:
         yield temporary
         with temporary.open("rb+") as file:
@@ -192,7 +194,7 @@ def replacing(path: Path) -> Iterator[Path]:
     except OSError as error:
         raise InputError(f"{path}: cannot be written ({error.strerror or error})") from error
     finally:
-        temporary.unlink(missing_ok=True)
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _flush_folder(folder: Path) -> None:

@@ -47,6 +47,15 @@ class Ranks:
             distributed.init_process_group(chosen, timeout=timedelta(minutes=minutes))
         return cls(distributed.get_rank(), distributed.get_world_size(), shared_t)
 
+    def leave(self) -> None:
+        """Part from the other processes; call it last, in every process.
+
+        All wait for the slowest, since a process that ends while another still talks to it may
+        take that one with it.
+        """
+        distributed.barrier()
+        distributed.destroy_process_group()
+
     @property
     def first(self) -> bool:
         """Whether this is the process that writes and prints."""
