@@ -44,14 +44,15 @@ def test_the_network_that_is_proved_stays_as_it_was():
     assert all(torch.equal(before[name], tensor) for name, tensor in network.state_dict().items())
 
 
-def test_a_network_that_draws_random_numbers_is_told_so():
+@pytest.mark.parametrize("draw", [lambda x: x + torch.randn(2, 6), nn.functional.dropout])
+def test_a_network_that_draws_random_numbers_is_told_so(draw):
     class Net(nn.Module):
         def __init__(self):
             super().__init__()
             self.one, self.two = nn.Linear(3, 6), nn.Linear(6, 2)
 
         def forward(self, x):
-            return self.two(self.one(x) + torch.randn(2, 6))
+            return self.two(draw(self.one(x)))
 
     with pytest.raises(bb.SymmetryError, match="draws random numbers"):
         bb.discover(Net(), torch.zeros(2, 3))

@@ -51,6 +51,13 @@ FREE = {
     "movedim": lambda x: x[:, None].movedim(1, 2).squeeze(-1),
     "pointwise convolution": lambda x: F.conv1d(x[:, None], torch.ones(2, 1, 1)).sum(1),
     "slice and cat": lambda x: torch.cat([x[:, 0:], x[:, :0]], 1),
+    "roll": lambda x: x.roll(2, 1),
+    "distances": lambda x: torch.cdist(x, x) @ x,
+    "sorted": lambda x: x.sort(1).values,
+    "largest": lambda x: x * (x >= x.topk(2, 1).values[:, -1:]),
+    "median": lambda x: x - x.median(),
+    "median of each": lambda x: x - x.median(1, keepdim=True).values,
+    "one by rank": lambda x: x / x.kthvalue(4, 1, keepdim=True).values,
 }
 
 
@@ -78,9 +85,15 @@ PARTS = {
     "blocks": (lambda x: x.view(2, 2, 3).softmax(-1).flatten(1), [2, 3]),
     "transposed blocks": (lambda x: x.view(2, 2, 3).transpose(1, 2).flatten(1), [2, 3]),
     "x and flip": (lambda x: x + x.flip(1), []),
-    "roll": (lambda x: x + x.roll(1, 1), []),
+    "x and roll": (lambda x: x + x.roll(1, 1), []),
     "cumulative": (lambda x: x.cumsum(1), []),
-    "sorted": (lambda x: x.sort(1).values, []),
+    "differences": (lambda x: x.diff(dim=1), []),
+    "sorted and where from": (lambda x: x.gather(1, x.sort(1).indices), []),
+    "mask of the largest": (
+        lambda x: torch.zeros_like(x).scatter(1, x.topk(2, 1).indices, 1.0) * x,
+        [],
+    ),
+    "rows named by the largest": (lambda x: torch.eye(6)[x.argmax(1)] + x, []),
     "triangle": (lambda x: (x[:, :, None] * x[:, None]).tril().sum(1), []),
     "space": (lambda x: F.avg_pool1d(x[:, None], 2)[:, 0], []),
     "shape of no common factors": (lambda x: x.reshape(-1, 4).reshape(-1, 6), []),
@@ -103,11 +116,72 @@ def test_where_the_maximum_stands_fixes_the_order():
     assert sizes(function) == []
 
 
-def test_an_operator_without_a_rule_is_named_and_fixes_what_it_touches():
-    symmetry = bb.discover(Between(lambda x: torch.fft.fft(x).real), torch.randn(2, 3))
-    assert symmetry.groups == {}
-    assert any(entry.startswith("fft_fft") for entry in symmetry.unsupported)
+@torch.library.custom_op("basinbridge_test::relu", mutates_args=())
+def reversing_relu(x: torch.Tensor) -> torch.Tensor:
+    """Shares its name with an operator that any renumbering commutes with, but not its meaning."""
+    return x.flip(-1).relu() + x
+
+
+reversing_relu.register_fake(torch.empty_like)
+
+WITHOUT_A_RULE = {
+    "fft_rfft": lambda x: torch.fft.irfft(torch.fft.rfft(x), 6),
+    "linalg_svd": lambda x: torch.linalg.svd(x, full_matrices=False).Vh,
+    "linalg_svdvals": lambda x: x * torch.linalg.svdvals(x).sum(),
+    "matrix_exp": lambda x: x @ torch.matrix_exp(x.t() @ x / 100),
+    "quantile": lambda x: x * x.quantile(0.3, dim=1, keepdim=True),
+    "searchsorted": lambda x: x + torch.searchsorted(x.sort(1).values, x),
+    "histc": lambda x: torch.histc(x, 6) + x,
+    "rot90": lambda x: torch.rot90(x.view(2, 2, 3), 1, (1, 2)).flatten(1),
+    "linalg_cross": lambda x: torch.linalg.cross(x.view(2, 2, 3), x.view(2, 2, 3)).flatten(1) + x,
+    "index_put": lambda x: x.clone().index_put((torch.tensor([0]),), torch.zeros(6)),
+    "masked_scatter": lambda x: x.masked_scatter(x > 0, 2 * x),
+    "basinbridge_test::relu": lambda x: reversing_relu(x),
+}
+
+
+@pytest.mark.parametrize("operator", WITHOUT_A_RULE)
+def test_an_operator_without_a_rule_is_named_and_fixes_what_it_touches(operator):
+    function = WITHOUT_A_RULE[operator]
+    network = nn.Sequential(nn.Linear(3, 3), nn.Tanh(), Between(function))
+    symmetry = bb.discover(network, torch.randn(2, 3))
+    assert f"{operator} in 2: no rule" in symmetry.unsupported
+    assert [group.tensors for group in symmetry.groups.values()] == [
+        (("0.weight", 0), ("0.bias", 0), ("2.one.weight", 1))
+    ]
     assert "without a rule" in str(symmetry)
+
+
+def test_a_use_that_a_rule_does_not_cover_is_named_as_well():
+    symmetry = bb.discover(Between(lambda x: torch.kron(x, torch.ones(1, 2))), torch.randn(2, 3))
+    assert symmetry.groups == {}
+    assert symmetry.unsupported == ("kron in the network: its rule does not cover this use",)
+
+
+def test_a_rule_that_forgets_a_dimension_fixes_what_it_touches(monkeypatch):
+    monkeypatch.setitem(RULES, "tanh", lambda call: ())
+    symmetry = bb.discover(Between(torch.tanh), torch.randn(2, 3))
+    assert symmetry.groups == {}
+    assert symmetry.unsupported == ("tanh in the network: its rule does not cover this use",)
+
+
+def test_neurons_that_name_rows_keep_their_order():
+    """The table's rows come in the order of the neurons that name them, so neither may move."""
+
+    class Net(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.units, self.table = nn.Parameter(torch.randn(6, 3)), torch.randn(3, 2)
+            self.mix = nn.Linear(6, 2)
+
+        def forward(self, x):
+            rows = self.table[self.units.argmax(1)] + self.table.index_select(
+                0, self.units.argmin(1)
+            )
+            rows = rows + torch.zeros(6, 2).index_add(0, self.units.argmax(1), rows)
+            return self.mix((x @ rows.t()).tanh())
+
+    assert bb.discover(Net(), torch.randn(4, 2)).groups == {}
 
 
 def test_constants_that_are_even_leave_an_axis_free_and_others_fix_it():

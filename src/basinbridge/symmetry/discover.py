@@ -13,7 +13,7 @@ from .groups import Symmetry
 from .naming import groups_of
 from .proof import prove
 from .refusal import check_input, refusal
-from .rules import RULES, Call, Value
+from .rules import RULES, Call, Result, Value
 from .settled import NamedAxis, settle
 from .solve import solve
 from .trace import Example, Trace, arguments_of, module_of, operator_of, trace
@@ -224,12 +224,13 @@ def _apply(
         used = frozenset(user.args[1] for user in users if isinstance(user.args[1], int))
         call = Call(equations, arguments, shapes, name, place, used)
         function = RULES.get(name)
+        uncovered = f"{name} in {place or 'the network'}: its rule does not cover this use"
         try:
             result = None if function is None else function(call)
-            if function is not None and result is None:
-                unsupported[f"{name} in {place}: its rule does not cover this use"] = None
+            if function is not None and not _fits(result, shapes):
+                result, unsupported[uncovered] = None, None
         except (AssertionError, AttributeError, LookupError, TypeError, ValueError) as error:
-            unsupported[f"{name} in {place}: its rule does not cover this use ({error!r})"] = None
+            unsupported[f"{uncovered} ({error!r})"] = None
     if result is None:
         fixed = f"{name or node.target} in {place or 'the network'}: no rule"
         if name not in RULES and _touches_axes(node, found):
@@ -252,6 +253,16 @@ def _apply(
     for value in values:
         equations.occur(value.axes)
     return values if isinstance(node.meta["val"], list | tuple) else values[0]
+
+
+def _fits(result: Result, shapes: Sequence[tuple[int, ...]]) -> bool:
+    """Whether a rule gave every result as many axes as it has dimensions."""
+    if result is None:
+        return False
+    each = result if isinstance(result, list) else [result] * len(shapes)
+    return [len(shape) for shape in shapes] == [
+        len(shape if axes is None else axes) for axes, shape in zip(each, shapes, strict=True)
+    ]
 
 
 def _touches_axes(node: fx.Node, found: dict[fx.Node, Any]) -> bool:

@@ -18,7 +18,7 @@ from .axes import Atoms
 from .groups import Site
 from .rules import NONLINEAR, Value
 from .solution import Solution
-from .trace import Trace
+from .trace import Trace, operator_of
 
 WRITERS = frozenset(
     """linear matmul mm bmm addmm baddbmm conv1d conv2d conv3d convolution conv_transpose1d
@@ -96,25 +96,23 @@ def _before(node: fx.Node, values: Mapping[str, Value]) -> fx.Node | None:
 
 def _kind(node: fx.Node) -> str:
     """What the operator does to a group that stands on its result."""
-    name = _operator(node)
+    name = operator_of(node) or ""
     if name in NONLINEAR:
         return "post"
     if name == "add":
         # What is added in front of a softmax is a mask or a bias, with infinities at times.
-        return "weights" if any("softmax" in _operator(user) for user in node.users) else "sum"
+        return (
+            "weights"
+            if any("softmax" in (operator_of(user) or "") for user in node.users)
+            else "sum"
+        )
     if node.target is operator.getitem:
         # Of a recurrent layer the first result: its output, not its last state.
         source, place = node.args
-        return "written" if place == 0 and _operator(source) in WRITERS else "any"
+        return "written" if place == 0 and operator_of(source) in WRITERS else "any"
     if name in WRITERS:
         return "written"
     return "weights" if "softmax" in name else "any"
-
-
-def _operator(node: object) -> str:
-    """The name of a node's ATen operator, without the mark of work in place."""
-    schema = getattr(getattr(node, "target", None), "_schema", None)
-    return str(getattr(schema, "name", "")).partition("::")[2].rstrip("_")
 
 
 class _Members:

@@ -137,12 +137,17 @@ class _Runner(fx.Interpreter):
         return result
 
 
-def operator_of(node: fx.Node) -> str | None:
-    """The name of an ATen operator without namespace, overload and in-place mark."""
-    schema = getattr(node.target, "_schema", None)
-    if node.op != "call_function" or schema is None:
+def operator_of(node: object) -> str | None:
+    """The name of an ATen operator without overload and in-place mark; others' keep their library.
+
+    What another library calls `relu` need not be what ATen calls so.
+    """
+    schema = getattr(getattr(node, "target", None), "_schema", None)
+    if not isinstance(node, fx.Node) or node.op != "call_function" or schema is None:
         return None
-    name = str(schema.name).partition("::")[2]
+    library, _, name = str(schema.name).partition("::")
+    if library != "aten":
+        return str(schema.name)
     return name.rstrip("_") if not name.endswith("__") else name
 
 

@@ -22,13 +22,14 @@ from . import (
     recurrent,
     shape,
 )
-from .call import RULES, Call, Value
+from .call import RULES, Call, Result, Value
 from .pointwise import NONLINEAR
 
 __all__ = [
     "NONLINEAR",
     "RULES",
     "Call",
+    "Result",
     "Value",
     "contraction",
     "creation",

@@ -15,6 +15,7 @@ def index_select(call: Call) -> Result:
     value, dim = call.tensor("self"), call["dim"] % len(call.shape)
     if (known := call.tensor("index").known) is not None:
         return taken(call.equations, value, dim, known.flatten().numpy()).axes
+    call.pin(call.tensor("index"), [0])
     return mixed(call, call.pin(value, [dim]), [dim]).axes
 
 
@@ -30,6 +31,8 @@ def index(call: Call) -> Result:
     if len(dims) == 1 and known is not None and known.ndim == 1 and known.dtype != torch.bool:
         places = known.numpy() % value.shape[dims[0]]
         return taken(call.equations, value, dims[0], places).axes
+    for dim in dims:
+        call.pin(indices[dim], range(len(indices[dim].shape)))
     value = mixed(call, call.pin(value, dims), dims)
     for dim in reversed(dims):
         value = without_dim(Value(resized(value.shape, dim, 1), value.axes), dim)
@@ -49,7 +52,10 @@ def scatter(call: Call) -> Result:
     """What is written at positions named by an index fixes them; other dimensions are alike."""
     names = ("self", "index", "src", "source", "value")
     found = [call[name] for name in names if isinstance(call[name], Value)]
-    return _along(call, [value for value in found if len(value.shape) == len(call.shape)])
+    rank = len(call.shape)
+    for value in (value for value in found if len(value.shape) != rank):
+        call.pin(value, range(len(value.shape)))
+    return _along(call, [value for value in found if len(value.shape) == rank])
 
 
 def _along(call: Call, values: Sequence[Value]) -> Axes:

@@ -52,12 +52,27 @@ def reduction(call: Call) -> Result:
     return [axes] * len(call.shapes) if len(call.shapes) > 1 else axes
 
 
-@rule("cumsum", "cumprod", "logcumsumexp", "sort", "argsort", "topk", "argmax", "argmin", "median")
-@rule("cummax", "cummin", "kthvalue", "mode", "diff")
+@rule(
+    "cumsum", "cumprod", "logcumsumexp", "argsort", "argmax", "argmin", "cummax", "cummin", "diff"
+)
 def ordered(call: Call) -> Result:
     """The order along the dimension matters, so it is pinned; the others are kept."""
     value = call.tensor("self")
+    if any(isinstance(call[name], Value) for name in ("prepend", "append")):
+        return None
     last = None if call.name in ("argmax", "argmin") else -1
     dims = normal_dims(last if call["dim"] is None else call["dim"], len(value.shape))
     axes = reduced(call, call.pin(value, dims), dims, keep=len(call.shape) == len(value.shape))
+    return [axes] * len(call.shapes) if len(call.shapes) > 1 else axes
+
+
+@rule("sort", "topk", "median", "nanmedian", "kthvalue", "mode")
+def ranked(call: Call) -> Result:
+    """Values by rank are blind to the order along the dimension; where they were found is not."""
+    value = call.tensor("self")
+    last = -1 if call.name in ("sort", "topk") or len(call.shapes) > 1 else None
+    dims = normal_dims(last if call["dim"] is None else call["dim"], len(value.shape))
+    if 1 in call.used or call["sorted"] is False:
+        value = call.pin(value, dims)
+    axes = reduced(call, value, dims, keep=len(call.shape) == len(value.shape))
     return [axes] * len(call.shapes) if len(call.shapes) > 1 else axes
