@@ -88,6 +88,7 @@ PARTS = {
     "x and roll": (lambda x: x + x.roll(1, 1), []),
     "cumulative": (lambda x: x.cumsum(1), []),
     "differences": (lambda x: x.diff(dim=1), []),
+    "differences to another": (lambda x: torch.ones(2, 6).diff(dim=1, prepend=x)[:, :6], []),
     "sorted and where from": (lambda x: x.gather(1, x.sort(1).indices), []),
     "mask of the largest": (
         lambda x: torch.zeros_like(x).scatter(1, x.topk(2, 1).indices, 1.0) * x,

@@ -1,6 +1,7 @@
 """Operators that treat every element alike, reductions, and orderings along a dimension."""
 
 from .call import Call, Result, Value, mixed, normal_dims, reduced, rule, spell, tail
+from .movement import joined
 
 NONLINEAR = frozenset(
     """relu relu6 gelu silu sigmoid tanh softplus elu selu celu leaky_relu hardswish hardsigmoid
@@ -58,10 +59,11 @@ def reduction(call: Call) -> Result:
 def ordered(call: Call) -> Result:
     """The order along the dimension matters, so it is pinned; the others are kept."""
     value = call.tensor("self")
-    if any(isinstance(call[name], Value) for name in ("prepend", "append")):
-        return None
     last = None if call.name in ("argmax", "argmin") else -1
     dims = normal_dims(last if call["dim"] is None else call["dim"], len(value.shape))
+    if isinstance(call["prepend"], Value) or isinstance(call["append"], Value):
+        parts = [call[name] for name in ("prepend", "self", "append")]
+        value = joined(call, [part for part in parts if isinstance(part, Value)], dims[0])
     axes = reduced(call, call.pin(value, dims), dims, keep=len(call.shape) == len(value.shape))
     return [axes] * len(call.shapes) if len(call.shapes) > 1 else axes
 
