@@ -178,7 +178,8 @@ class Headed(nn.Module):
 
 def test_on_the_line_the_inner_points_move_with_the_end_and_later_they_stay():
     relaxation = relax(symmetry())
-    problem = _Problem(trained(0), trained(1).state_dict(), relaxation, 2, clusters(), 1e3)
+    start, between = trained(1).state_dict(), bb.Bezier.between
+    problem = _Problem(trained(0), start, relaxation, between, clusters(), 1e3)
     one, other = (bb.random_permutation(symmetry(), seed=seed) for seed in (1, 2))
     line = problem.curve(one, None)
     torch.testing.assert_close(line.points[1], (line.points[0] + line.points[2]) / 2)
@@ -188,6 +189,26 @@ def test_on_the_line_the_inner_points_move_with_the_end_and_later_they_stay():
     assert torch.equal(moved.points[2], line.layout.flatten(expected))
     assert problem.relaxed(one, None)[1].coefficients(0.3).tolist() == pytest.approx([0.7, 0.3])
     assert problem.relaxed(other, moved)[1].coefficients(0.3)[2] == pytest.approx(0.09)
+
+
+CURVES = [
+    functools.partial(bb.Bezier.between, degree=4),
+    functools.partial(bb.PolyChain.between, bends=3),
+    bb.Linear.between,
+]
+
+
+@pytest.mark.parametrize("between", CURVES, ids=["quartic", "chain", "line"])
+@pytest.mark.parametrize("method", METHODS)
+def test_other_curves_are_learned_as_well(method, between):
+    result = found(method=method, between=between, outer=2)
+    line = between(trained(0), bb.permute(trained(1), symmetry(), result.permutation))
+    assert type(result.curve) is type(line)
+    assert torch.equal(result.curve.points[[0, -1]], line.points[[0, -1]])
+    assert list(result.history) == sorted(result.history, reverse=True)
+    assert result.history[1] < result.history[0]
+    bent = (result.curve.points - line.points)[1:-1, : line.layout.parameters].norm(dim=1)
+    assert bool((bent > 1e-2).all())
 
 
 def test_progress_counts_the_epochs_of_all_half_steps():
@@ -250,6 +271,7 @@ def test_a_tight_proximal_term_holds_the_curve():
         ({"nu_permutation": 0}, "nu > 0"),
         ({"nu_curve": float("nan")}, "nu > 0"),
         ({"probes": 0}, "probes is 0"),
+        ({"between": functools.partial(bb.Linear.between, movable_ends=True)}, "ends stay"),
     ],
 )
 def test_wrong_options_are_refused(wrong, message):

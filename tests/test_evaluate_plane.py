@@ -64,6 +64,23 @@ def test_every_point_of_the_grid_has_the_naive_score(name):
             assert found.accuracy[row][column] == pytest.approx(accuracy)
 
 
+def test_under_attack_corners_have_the_robust_scores_of_their_networks():
+    nets, (inputs, labels) = three("digits"), data_for("digits", 30)
+    data = torch.sigmoid(inputs), labels
+    attack = bb.Attack(epsilon=0.2, step=0.1, steps=2)
+    found = bb.plane(
+        nets[0], nets, data, batchnorm_data=data, size=2, across=(0, 1), up=(0, 1), attack=attack
+    )
+    line = bb.Linear.between(nets[0], nets[1])
+    robust = bb.evaluate(line, data, batchnorm_data=data, attack=attack, points=2).robust
+    # The third network is above the middle, so the lowest row joins the first two.
+    assert found.x == (0, found.points[1][0])
+    assert found.loss[0] == pytest.approx(robust.loss)
+    assert found.accuracy[0] == pytest.approx(robust.accuracy)
+    clean = bb.evaluate(line, data, batchnorm_data=data, points=2)
+    assert min(found.loss[0]) > max(clean.loss)
+
+
 def test_the_grid_reaches_as_far_as_asked():
     nets, data = three("mlp"), data_for("mlp", 3)
     found = bb.plane(nets[0], nets, data, size=5, across=(-0.05, 1.05), up=(0.0, 1.5))

@@ -110,6 +110,27 @@ def test_along_a_curve_the_middle_is_compared_with_both_ends():
     assert shifted != start
 
 
+def test_under_attack_each_network_sees_its_own_images():
+    net_a, net_b, symmetry = built("digits"), built("digits", seed=1), symmetry_for("digits")
+    inputs, labels = data_for("digits", 24)
+    data = torch.sigmoid(inputs), labels
+    attack = bb.Attack(epsilon=0.2, step=0.1, steps=2, random_start=False)
+    found = signature(net_a, net_b, data, symmetry, attack=attack)
+    with torch.no_grad():
+        one, other = (net.eval()(attack(net.eval(), *data)).numpy() for net in (net_a, net_b))
+    expected = np.diag(reference.cross_correlation(one, other)).mean()
+    assert found.before[-1] == pytest.approx(expected)
+    assert found.before[-1] != pytest.approx(signature(net_a, net_b, data, symmetry).before[-1])
+    line = bb.Linear.between(net_a, net_b)
+    start, _ = signature_along(line, data, symmetry, t=0.25, attack=attack)
+    assert start == signature(net_a, line.network_at(0.25), data, symmetry, attack=attack)
+    settled, _ = (
+        signature_along(line, data, symmetry, batchnorm_data=data, attack=one)
+        for one in (attack, None)
+    )
+    assert settled != start
+
+
 def test_it_prints_a_line_for_each_layer_and_the_mean_over_groups():
     shown = str(Signature(("a", "b", "logits"), (0.25, 0.75, 0.1), (1, 1, 0.1), (1, 0.5, 0.9)))
     lines = shown.splitlines()

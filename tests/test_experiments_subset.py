@@ -36,6 +36,21 @@ def test_parts_are_those_of_permutations_found_one_by_one():
     assert str(found).splitlines()[-1].split()[-1] == f"{len(found.groups)}/{len(found.groups)}"
 
 
+def test_under_attack_permutations_are_those_of_attacked_images():
+    data, example = digits()
+    data = data.unnormalised()
+    net_a, net_b = DigitsNet(), DigitsNet()
+    symmetry, attack = discover(net_a, example), bb.Attack(0.2, 0.1, 2)
+    found = subset_study(net_a, net_b, data, symmetry, [3, 200], attack=attack)
+    orders = [
+        bb.align(net_a, net_b, data.subset(count, 0), symmetry, attack=attack) for count in (3, 200)
+    ]
+    assert found.equal[0] == pytest.approx(
+        [float((orders[0][name] == orders[1][name]).double().mean()) for name in found.groups]
+    )
+    assert found != subset_study(net_a, net_b, data, symmetry, [3, 200])
+
+
 def test_one_size_or_too_many_images_are_refused():
     data, example = digits()
     network = built("digits").float()

@@ -11,8 +11,9 @@ step is compared with staying, on batches and t that are drawn once; Q, its L2 t
 included, can therefore not rise on them.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Literal, Unpack, get_args
+from typing import Literal, TypeAlias, Unpack, get_args
 
 from torch import nn
 
@@ -31,6 +32,7 @@ from .probes import Probes
 
 Start = Literal["aligned", "identity"]
 PermutationMethod = Literal["projected", "conditional-gradient"]
+Between: TypeAlias = Callable[[nn.Module, State], Curve]
 ALIGNMENT_IMAGES = 10_000
 
 
@@ -59,15 +61,17 @@ def pam(
     permutation_epochs: int = 20,
     nu_permutation: float = 1e3,
     nu_curve: float = 1e3,
-    degree: int = 2,
+    between: Between = Bezier.between,
     samples: int = 32,
     probes: int = 16,
     **settings: Unpack[Settings],
 ) -> PamResult:
-    """A permutation of `net_b` and a Bezier curve from `net_a` to it, learned in turns.
+    """A permutation of `net_b` and a curve from `net_a` to it, learned in turns.
 
     `start` is where the permutation begins: "aligned" (by `align`), "identity", or one of your
-    own. `settings` are those of `fit`, and hold for the curve; a permutation step takes
+    own. `between` makes the curve that is fitted, on the line between two networks: a Bezier curve
+    of one bend unless given, else for one `functools.partial(PolyChain.between, bends=3)`; its ends
+    must stay. `settings` are those of `fit`, and hold for the curve; a permutation step takes
     `permutation_epochs` at half the curve's learning rate. Its `method` is one of
 
     - "projected", the paper's: SGD over relaxed permutations (`relax`), each step projected onto
@@ -106,8 +110,10 @@ def pam(
     recipe = Recipe(**settings)
     check_states(net_a.state_dict(), net_b.state_dict(), "network a", "network b")
     permutation = _begun(start, net_a, net_b, data, symmetry, recipe.seed)
-    problem = _Problem(net_a, net_b.state_dict(), relax(symmetry), degree, data, nu_permutation)
+    problem = _Problem(net_a, net_b.state_dict(), relax(symmetry), between, data, nu_permutation)
     curve = problem.curve(permutation, None)
+    if {0, len(curve.points) - 1} & {*curve.movable}:
+        raise InputError("PAM's curve ends at a renumbered network; give one whose ends stay")
     judge = Probes(curve, data, recipe, probes)
     history = [judge.objective(curve)]
     both = permutation_epochs + recipe.epochs
@@ -167,7 +173,7 @@ class _Problem:
     net_a: nn.Module
     state_b: State
     relaxation: Relaxation
-    degree: int
+    between: Between
     data: Data
     nu: float
 
@@ -175,7 +181,7 @@ class _Problem:
         """The curve `now` with its end renumbered; where there is none yet, the line."""
         end = permute(self.state_b, self.relaxation.symmetry, permutation)
         if now is None:
-            return Bezier.between(self.net_a, end, degree=self.degree)
+            return self.between(self.net_a, end)
         points = now.points.clone()
         points[-1] = now.layout.flatten(end)
         return now.with_points(points)
@@ -183,7 +189,8 @@ class _Problem:
     def relaxed(self, permutation: Permutation, now: Curve | None) -> tuple[RelaxedEnd, Curve]:
         """The end as a function of relaxed permutations, and the curve of which it is the end.
 
-        On the line the inner control points move with the end: a curve of two points says so.
+        On the line the inner control points move with the end, whatever curve is fitted later: a
+        curve of two points says so.
         """
         curve = self.curve(permutation, now)
         if now is None:

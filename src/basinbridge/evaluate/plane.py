@@ -10,9 +10,10 @@ import torch
 from torch import Tensor, nn
 
 from ..curve.paths import Curve
-from ..data.batches import Data
+from ..data.batches import Data, global_seed
 from ..errors import InputError
 from ..state import Layout, State, bind, check_finite, check_states
+from ..train.adversarial import Attack
 from .along import BATCH_SIZE, BATCHNORM_IMAGES, prepared, score, statistics_batches
 from .batchnorm import normalisation_layers, reestimate
 
@@ -68,6 +69,7 @@ def plane(
     curves: Mapping[str, Curve] | None = None,
     batchnorm_images: int = BATCHNORM_IMAGES,
     batch_size: int = BATCH_SIZE,
+    attack: Attack | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Plane:
     """Loss and accuracy on a `size` x `size` grid in the plane through three networks.
@@ -76,8 +78,9 @@ def plane(
     angle to that towards the third. The grid reaches from `across[0]` to `across[1]` of the three
     points' extent, and from `up[0]` to `up[1]` at a right angle. `network` gives the architecture
     and stays as it is. Batch-norm statistics are re-estimated from `batchnorm_data` at every point,
-    which a network with batch norm therefore needs. `curves` are projected onto the plane.
-    `progress(done, points)` is called after every point.
+    which a network with batch norm therefore needs. `curves` are projected onto the plane. With an
+    `attack` scores and statistics are those of attacked inputs, with the same random
+    starts at every point. `progress(done, points)` is called after every point.
 
     Source: Figures 3 and 5 to 7, Tatro et al. 2020, after Garipov et al. 2018. Raises `InputError`
     if the three lie on one line, or if batch norm's data are missing.
@@ -107,8 +110,9 @@ def plane(
     scores = []
     for done, (up_here, along) in enumerate(itertools.product(y, x), start=1):
         vector.copy_(frame.vector_at(along, up_here))
-        reestimate(walker, statistics)
-        scores.append(score(walker, tests))
+        with global_seed(0, vector.device):
+            reestimate(walker, statistics, attack)
+            scores.append(score(walker, tests, attack))
         if progress is not None:
             progress(done, size * size)
     projected = {name: frame.project(curve) for name, curve in (curves or {}).items()}

@@ -11,10 +11,11 @@ from ..align.activations import Moments, gather
 from ..align.assignment import match, scores
 from ..align.methods import Activations
 from ..curve.paths import Curve
-from ..data.batches import Data
+from ..data.batches import Data, global_seed
 from ..errors import InputError
 from ..symmetry.groups import Group, Site, Symmetry
 from ..symmetry.permutation import Permutation, flat_places
+from ..train.adversarial import Attack
 from .along import BATCH_SIZE, BATCHNORM_IMAGES, statistics_batches
 from .batchnorm import reestimate
 
@@ -55,14 +56,16 @@ def signature(
     *,
     activations: Activations = "post",
     batch_size: int = BATCH_SIZE,
+    attack: Attack | None = None,
 ) -> Signature:
     """The signature of two networks on `data`, in one pass (test images in the paper).
 
     `permutation` renumbers `net_b` for `after`. Left out, it is the one that fits these very data
     best; to see what an alignment is worth elsewhere, find it on other images with `align`. Blocks,
     whose insides are shown, and groups without a site have no entry. For convolutions
-    every position is a sample, in `cka` too. Source: Figure 1, Tatro et al. 2020; eq. (3); CKA:
-    Kornblith et al. 2019.
+    every position is a sample, in `cka` too. With an `attack` each network sees the images that it
+    is itself attacked with. Source: Figure 1, Tatro et al. 2020; eq. (3); CKA: Kornblith et al.
+    2019.
 
     >>> import basinbridge as bb
     >>> net = nn.Sequential(nn.Linear(4, 5), nn.ReLU(), nn.Linear(5, 2))
@@ -75,7 +78,14 @@ def signature(
     """
     wider, name = _with_outputs(symmetry)
     statistics = gather(
-        net_a, net_b, data, wider, kind=activations, batch_size=batch_size, make=GramMoments
+        net_a,
+        net_b,
+        data,
+        wider,
+        kind=activations,
+        batch_size=batch_size,
+        make=GramMoments,
+        attack=attack,
     )
     if permutation is None:
         groups = {group: statistics[group] for group in symmetry.groups}
@@ -110,21 +120,23 @@ def signature_along(
     batchnorm_data: Data | None = None,
     batchnorm_images: int = BATCHNORM_IMAGES,
     activations: Activations = "post",
+    attack: Attack | None = None,
 ) -> tuple[Signature, Signature]:
     """Signatures of the curve's start, and of its end, with the network at t.
 
     `after` is with that network aligned to the end in question, on `data`: a curve between
     aligned networks leaves nothing to align (Figure 1, middle and right). Batch-norm statistics
-    are re-estimated for all three, as in `evaluate`.
+    are re-estimated for all three, as in `evaluate`; with an `attack`, from attacked images.
     """
     device = curve.points.device
     statistics = statistics_batches(curve.network, batchnorm_data, batchnorm_images, device)
     networks = [curve.network_at(place) for place in (0.0, t, 1.0)]
     for network in networks:
-        reestimate(network, statistics)
+        with global_seed(0, device):
+            reestimate(network, statistics, attack)
     start, middle, end = networks
     one, other = (
-        signature(network, middle, data, symmetry, activations=activations)
+        signature(network, middle, data, symmetry, activations=activations, attack=attack)
         for network in (start, end)
     )
     return one, other

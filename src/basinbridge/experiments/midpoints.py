@@ -9,6 +9,7 @@ from ..data.batches import Data
 from ..evaluate.along import BATCHNORM_IMAGES
 from ..evaluate.signature import Signature, signature_along
 from ..symmetry.groups import Symmetry
+from ..train.adversarial import Attack
 
 
 def midpoint_signatures(
@@ -19,6 +20,7 @@ def midpoint_signatures(
     *,
     batchnorm_images: int = BATCHNORM_IMAGES,
     activations: Activations = "post",
+    attack: Attack | None = None,
 ) -> tuple[tuple[Signature, Signature], list[dict[str, Any]]]:
     """Signatures of the curve's two ends with its middle, and the same as values of JSON.
 
@@ -33,6 +35,7 @@ def midpoint_signatures(
             batchnorm_data=batchnorm_data,
             batchnorm_images=batchnorm_images,
             activations=activations,
+            attack=attack,
         )
         for one in (curve, line)
     )

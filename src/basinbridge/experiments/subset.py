@@ -12,6 +12,7 @@ from ..data.batches import ImageData
 from ..errors import InputError
 from ..symmetry.groups import Symmetry
 from ..symmetry.permutation import flat_places
+from ..train.adversarial import Attack
 from .pair import Watch, silent
 
 
@@ -50,13 +51,14 @@ def subset_study(
     seed: int = 0,
     method: Method = "correlation",
     activations: Activations = "post",
+    attack: Attack | None = None,
     watch: Watch = silent,
 ) -> SubsetStudy:
     """Align on the first so many of `data` in a random order, and compare with the most.
 
     The paper's claim (Section 3.1): for networks trained on CIFAR-100, 2,500, 5,000 and 10,000
-    images give the same permutation. Smaller subsets lie within larger ones. Raises `InputError`
-    for fewer than two sizes, or more images than there are.
+    images give the same permutation. Smaller subsets lie within larger ones. `attack` is as for
+    `align`. Raises `InputError` for fewer than two sizes, or more images than there are.
     """
     rising = sorted(set(sizes))
     if len(rising) < 2:
@@ -65,7 +67,14 @@ def subset_study(
     for done, size in enumerate(rising, start=1):
         images = data.subset(size, seed)
         permutation = align(
-            net_a, net_b, images, symmetry, method=method, activations=activations, seed=seed
+            net_a,
+            net_b,
+            images,
+            symmetry,
+            method=method,
+            activations=activations,
+            seed=seed,
+            attack=attack,
         )
         found.append(flat_places(symmetry, permutation))
         watch("aligning", done, len(rising))
