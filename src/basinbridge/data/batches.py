@@ -14,6 +14,7 @@ from typing import Self, TypeAlias
 import torch
 from torch import Tensor
 
+from basinbridge.data.memory import keep_freed_memory
 from basinbridge.errors import InputError
 
 Batch: TypeAlias = tuple[Tensor, Tensor]
@@ -162,6 +163,7 @@ def evaluation_batches(
     _check_positive("batch_size", batch_size)
     if limit is not None:
         _check_positive("limit", limit)
+    keep_freed_memory()
     tensors = _whole_tensors(data)
     if tensors is None:
         return _limited(_passed_through(data, device), limit)
@@ -193,6 +195,7 @@ def training_batches(
     [2, 2]
     """
     _check_positive("batch_size", batch_size)
+    keep_freed_memory()
     tensors = _whole_tensors(data)
     if tensors is not None:
         return _shuffled(data, tensors, batch_size, generator, device, augmentation)
