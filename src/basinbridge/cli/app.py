@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from ..errors import InputError, Stopped
-from . import combine, commands, studies, training
+from . import combine, commands, options, studies, training
 
 
 def _stoppable(command: Callable[..., None]) -> Callable[..., None]:
@@ -58,7 +58,7 @@ for command in (
     studies.reproduce,
     studies.status,
 ):
-    app.command()(_stoppable(command))
+    app.command()(_stoppable(options.spread(command)))
 
 
 @app.callback()

@@ -11,8 +11,7 @@ from . import options
 def merge(
     start: Annotated[Path, typer.Argument(help="State of one network.")],
     end: Annotated[Path, typer.Argument(help="State of the other.")],
-    model: options.Model,
-    dataset: options.Dataset,
+    subject: options.Subject,
     out: options.Out,
     match: Annotated[
         Path | None,
@@ -32,10 +31,6 @@ def merge(
         bool, typer.Option(help="Put the activations' variance back (REPAIR).")
     ] = True,
     images: Annotated[int, typer.Option(min=2, help="Training images to look at.")] = 5_000,
-    seed: options.Seed = 0,
-    device: options.Device = "cpu",
-    threads: options.Threads = None,
-    data_root: options.DataRoot = None,
     force: options.Force = False,
 ) -> None:
     """Average two networks, END renumbered, into one, and write its state (safetensors)."""
@@ -43,7 +38,7 @@ def merge(
     from .work import refuse_to_overwrite, setting
 
     refuse_to_overwrite(out, force)
-    work = setting(model, dataset, data_root, device, threads, seed)
+    work = setting(subject, files=(start, end))
     chosen = Mixture(t, repair, images, soft_transport)
     scores = merge_states(work, (start, end), match, chosen, out)
     for name, score in scores.items():
@@ -52,18 +47,13 @@ def merge(
 
 def ensemble(
     curve: Annotated[Path, typer.Argument(help="A result of `connect` or `pam`.")],
-    model: options.Model,
-    dataset: options.Dataset,
+    subject: options.Subject,
     times: Annotated[
         list[float] | None,
         typer.Option("--t", min=0, max=1, help="A member; repeatable, else 0, 0.25, ... 1."),
     ] = None,
     out: Annotated[Path | None, typer.Option(help="Write the scores as JSON.")] = None,
     batchnorm_images: options.BatchnormImages = 2_000,
-    seed: options.Seed = 0,
-    device: options.Device = "cpu",
-    threads: options.Threads = None,
-    data_root: options.DataRoot = None,
     force: options.Force = False,
 ) -> None:
     """Average the predictions of networks on a curve: accuracy, likelihood, calibration."""
@@ -71,5 +61,5 @@ def ensemble(
     from .work import refuse_to_overwrite, setting
 
     refuse_to_overwrite(out, force)
-    work = setting(model, dataset, data_root, device, threads, seed)
+    work = setting(subject, files=[curve])
     print(score_ensemble(work, curve, times or [0.0, 0.25, 0.5, 0.75, 1.0], batchnorm_images, out))

@@ -18,7 +18,7 @@ def demo(
     seed: options.Seed = 0,
     epochs: options.Epochs = 20,
     curve_epochs: Annotated[int, typer.Option(min=0, help="Epochs for each curve.")] = 5,
-    objective: options.Objective = "standard",
+    objective: options.ObjectiveName = "standard",
     threads: options.Threads = None,
 ) -> None:
     """Join pairs of small networks on handwritten digits: table, report.json, curve.png."""
@@ -34,8 +34,7 @@ def demo(
 
 
 def discover(
-    model: options.Model,
-    dataset: options.Dataset,
+    subject: options.Subject,
     out: Annotated[Path | None, typer.Option(help="Write the groups as JSON.")] = None,
     fix: Annotated[
         list[str] | None, typer.Option(help="TENSOR or TENSOR:DIM that keeps its order.")
@@ -43,7 +42,6 @@ def discover(
     tie: Annotated[
         list[str] | None, typer.Option(help="TENSOR:DIM=TENSOR:DIM, axes that move alike.")
     ] = None,
-    data_root: options.DataRoot = None,
     force: options.Force = False,
 ) -> None:
     """Show which renumberings of its neurons leave a network's function unchanged."""
@@ -51,69 +49,48 @@ def discover(
     from .work import refuse_to_overwrite, setting
 
     refuse_to_overwrite(out, force)
-    show_symmetry(setting(model, dataset, data_root, "cpu", None, 0), out, fix or [], tie or [])
+    show_symmetry(setting(subject), out, fix or [], tie or [])
 
 
 def align(
     start: Annotated[Path, typer.Argument(help="State of the network that stays as it is.")],
     end: Annotated[Path, typer.Argument(help="State of the network to renumber.")],
-    model: options.Model,
-    dataset: options.Dataset,
+    subject: options.Subject,
     out: options.Out,
     aligned: Annotated[Path | None, typer.Option(help="Also write END renumbered.")] = None,
     images: Annotated[int, typer.Option(min=2, help="Training images to compare on.")] = 10_000,
     method: options.Method = "correlation",
     activations: options.Activations = "post",
-    objective: options.Objective = "standard",
-    epsilon: options.Epsilon = None,
-    attack_steps: options.AttackSteps = 5,
-    attacked: Annotated[
-        bool, typer.Option("--attacked", help="Each network sees images that attack it.")
-    ] = False,
-    seed: options.Seed = 0,
-    device: options.Device = "cpu",
-    threads: options.Threads = None,
-    data_root: options.DataRoot = None,
+    objective: options.Objective = options.STANDARD,
     force: options.Force = False,
 ) -> None:
     """Find the renumbering of END that fits START best, and write it (safetensors)."""
-    from .robust_work import under_objective
     from .symmetry_work import align_states
     from .work import refuse_to_overwrite, setting
 
     refuse_to_overwrite(out, force)
     refuse_to_overwrite(aligned, force)
-    work = setting(model, dataset, data_root, device, threads, seed)
-    work = under_objective(work, objective, epsilon, attack_steps)
-    align_states(work, start, end, out, aligned, images, method, activations, attacked)
+    work = setting(subject, objective, (start, end))
+    align_states(work, start, end, out, aligned, images, method, activations)
     print(f"{out}: renumbering of {end}; pass it on with connect --match {out}")
 
 
 def evaluate(
     curves: Annotated[list[Path], typer.Argument(help="Results of `connect`, one pair's.")],
-    model: options.Model,
-    dataset: options.Dataset,
+    subject: options.Subject,
     out: Annotated[Path, typer.Option(help="Folder for report.json and curve.png.")],
     points: Annotated[int, typer.Option(min=2, help="Equally spaced t, ends included.")] = 61,
     lines: Annotated[bool, typer.Option(help="Also the straight line below every curve.")] = True,
     batchnorm_images: options.BatchnormImages = 2_000,
-    objective: options.Objective = "standard",
-    epsilon: options.Epsilon = None,
-    attack_steps: options.AttackSteps = 5,
-    seed: options.Seed = 0,
-    device: options.Device = "cpu",
-    threads: options.Threads = None,
-    data_root: options.DataRoot = None,
+    objective: options.Objective = options.STANDARD,
     force: options.Force = False,
 ) -> None:
     """Loss and accuracy along curves: table, report.json, curve.png."""
     from .evaluate_work import evaluate_curves, show_report
-    from .robust_work import under_objective
     from .work import refuse_to_overwrite, setting
 
     refuse_to_overwrite(out / "report.json", force)
-    work = setting(model, dataset, data_root, device, threads, seed)
-    work = under_objective(work, objective, epsilon, attack_steps)
+    work = setting(subject, objective, curves)
     with Bars() as bars:
         found = evaluate_curves(work, curves, points, lines, batchnorm_images, watch=bars)
     show_report(found, out)
@@ -123,8 +100,7 @@ def plane(
     files: Annotated[
         list[Path], typer.Argument(help="Three states; or one curve; or two curves of one pair.")
     ],
-    model: options.Model,
-    dataset: options.Dataset,
+    subject: options.Subject,
     out: Annotated[Path, typer.Option(help="Folder for plane.json and plane.png.")],
     size: Annotated[int, typer.Option(min=2, help="Points a side of the grid.")] = 17,
     across: Annotated[
@@ -139,10 +115,7 @@ def plane(
         bool, typer.Option("--training-data", help="Evaluate on training images.")
     ] = False,
     batchnorm_images: options.BatchnormImages = 2_000,
-    seed: options.Seed = 0,
-    device: options.Device = "cpu",
-    threads: options.Threads = None,
-    data_root: options.DataRoot = None,
+    objective: options.Objective = options.STANDARD,
     force: options.Force = False,
 ) -> None:
     """Loss and accuracy over the plane through three networks: plane.json, plane.png.
@@ -153,7 +126,7 @@ def plane(
     from .work import refuse_to_overwrite, setting
 
     refuse_to_overwrite(out / "plane.json", force)
-    work = setting(model, dataset, data_root, device, threads, seed)
+    work = setting(subject, objective, files)
     grid = Grid(size, across, up, images, training_data, batchnorm_images)
     with Bars() as bars:
         found = draw_plane_of(work, files, grid, out, watch=bars)
@@ -162,8 +135,7 @@ def plane(
 
 
 def signature(
-    model: options.Model,
-    dataset: options.Dataset,
+    subject: options.Subject,
     out: Annotated[Path, typer.Option(help="Folder for signature.json and signature.png.")],
     states: Annotated[
         list[Path] | None, typer.Argument(help="States, the two of each pair side by side.")
@@ -174,10 +146,7 @@ def signature(
     images: Annotated[int, typer.Option(min=2, help="Training images to align on.")] = 10_000,
     method: options.Method = "correlation",
     activations: options.Activations = "post",
-    seed: options.Seed = 0,
-    device: options.Device = "cpu",
-    threads: options.Threads = None,
-    data_root: options.DataRoot = None,
+    objective: options.Objective = options.STANDARD,
     force: options.Force = False,
 ) -> None:
     """How alike networks are layer by layer, before and after alignment, on test images."""
@@ -185,7 +154,7 @@ def signature(
     from .work import refuse_to_overwrite, setting
 
     refuse_to_overwrite(out / "signature.json", force)
-    work = setting(model, dataset, data_root, device, threads, seed)
+    work = setting(subject, objective, (*(states or []), *(curve or [])))
     with Bars() as bars:
         draw_signatures_of(
             work, states or [], curve or [], method, activations, images, out, watch=bars
@@ -196,18 +165,14 @@ def signature(
 def subset_study(
     start: Annotated[Path, typer.Argument(help="State of the network that stays as it is.")],
     end: Annotated[Path, typer.Argument(help="State of the network to renumber.")],
-    model: options.Model,
-    dataset: options.Dataset,
+    subject: options.Subject,
     sizes: Annotated[
         list[int] | None, typer.Option("--size", min=2, help="Number of images; repeatable.")
     ] = None,
     out: Annotated[Path | None, typer.Option(help="Write the result as JSON.")] = None,
     method: options.Method = "correlation",
     activations: options.Activations = "post",
-    seed: options.Seed = 0,
-    device: options.Device = "cpu",
-    threads: options.Threads = None,
-    data_root: options.DataRoot = None,
+    objective: options.Objective = options.STANDARD,
     force: options.Force = False,
 ) -> None:
     """How the renumbering changes with the number of images it is found on."""
@@ -215,7 +180,7 @@ def subset_study(
     from .work import refuse_to_overwrite, setting
 
     refuse_to_overwrite(out, force)
-    work = setting(model, dataset, data_root, device, threads, seed)
+    work = setting(subject, objective, (start, end))
     chosen = sizes or [1_000, 2_500, 5_000, 10_000]
     with Bars() as bars:
         found = study_subsets(work, (start, end), chosen, method, activations, out, watch=bars)

@@ -13,9 +13,11 @@ from ..curve.paths import Bezier, Curve, Linear, PolyChain
 from ..errors import InputError
 from ..experiments.pair import Watch
 from ..reading import read_record
-from ..train.loop import Settings
+from ..state import State
+from .options import Training
 from .symmetry_work import renumbered
-from .work import Setting, Training
+from .train_work import checkpoint_of, settings_of
+from .work import Setting
 
 
 @dataclass(frozen=True)
@@ -24,10 +26,10 @@ class Shape:
 
     kind: str
     bends: int | None
-    movable_ends: bool
-    autoneb_cycles: int | None
+    movable_ends: bool = False
+    autoneb_cycles: int | None = None
 
-    def between(self, start: nn.Module, end: nn.Module) -> Curve:
+    def between(self, start: nn.Module, end: nn.Module | State) -> Curve:
         """The curve before it is fitted."""
         bends = self.bends if self.bends is not None else int(self.kind != "linear")
         if self.kind == "bezier":
@@ -41,20 +43,16 @@ def fit_curve(
     ends: tuple[Path, Path],
     match: Path | None,
     shape: Shape,
-    chosen: Training,
+    training: Training,
     out: Path,
-    robust: Settings | None = None,
     *,
     watch: Watch,
 ) -> Curve:
     """Fit a curve between two states, the second renumbered by a match; write and return it."""
     start, end = (work.network_with(path) for path in ends)
     curve = shape.between(start, renumbered(work, end, match))
-    kept = chosen.checkpoint(out)
-    settings: Settings = {
-        **chosen.settings(work, watch, "fitting the curve", kept),
-        **(robust or {}),
-    }
+    kept = checkpoint_of(training, out)
+    settings = settings_of(work, training, watch, "fitting the curve", kept)
     began = time.perf_counter()
     if shape.autoneb_cycles is None:
         curve = fit(curve, work.train_data, **settings)
@@ -64,7 +62,7 @@ def fit_curve(
         raise InputError("--autoneb-cycles is for chains; add --curve polychain")
     record = work.record(
         began,
-        **asdict(chosen),
+        **asdict(training),
         **asdict(shape),
         aligned=match is not None,
         start=read_record(ends[0]),

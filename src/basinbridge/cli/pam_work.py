@@ -7,11 +7,14 @@ from pathlib import Path
 from typing import Any
 
 from ..curve.files import save_curve
-from ..curve.pam import PermutationMethod, Start, pam
+from ..curve.pam import PamResult, PermutationMethod, Start, pam
 from ..experiments.pair import Watch
 from ..reading import read_record
 from ..state import save_state
-from .work import Setting, Training
+from .connect_work import Shape
+from .options import Training
+from .train_work import checkpoint_of, settings_of
+from .work import Setting
 
 
 @dataclass(frozen=True)
@@ -28,18 +31,16 @@ def fit_in_turns(
     work: Setting,
     ends: tuple[Path, Path],
     turns: Turns,
-    chosen: Training,
+    shape: Shape,
+    training: Training,
     out: Path,
     match_out: Path | None,
     *,
     watch: Watch,
-) -> tuple[float, ...]:
-    """Run PAM on two states; write the curve, and the permutation if asked for.
-
-    Returns the objective in nats at the start and after every half step.
-    """
+) -> PamResult:
+    """Run PAM on two states; write the curve, and the permutation if asked for."""
     start, end = (work.network_with(path) for path in ends)
-    kept = chosen.checkpoint(out)
+    kept = checkpoint_of(training, out)
     began = time.perf_counter()
     found = pam(
         start,
@@ -50,10 +51,15 @@ def fit_in_turns(
         method=turns.method,
         outer=turns.outer,
         permutation_epochs=turns.permutation_epochs,
-        **chosen.settings(work, watch, "learning permutation and curve", kept),
+        between=shape.between,
+        **settings_of(work, training, watch, "learning permutation and curve", kept),
     )
     made: dict[str, Any] = work.record(
-        began, **asdict(chosen), pam=asdict(turns), objective=list(found.history)
+        began,
+        **asdict(training),
+        **asdict(shape),
+        pam=asdict(turns),
+        objective=list(found.history),
     )
     more = {"aligned": turns.begin == "aligned", "match": None}
     records = dict(zip(("start", "end"), map(read_record, ends), strict=True))
@@ -61,4 +67,4 @@ def fit_in_turns(
     if match_out is not None:
         save_state(found.permutation, match_out, kind="permutation", record=json.dumps(made))
     kept.remove()
-    return found.history
+    return found

@@ -47,11 +47,13 @@ def draw_plane_of(
         up=grid.up,
         curves=corners.curves,
         batchnorm_images=grid.batchnorm_images,
+        attack=work.attack,
         progress=lambda done, total: watch("evaluating the plane", done, total),
     )
-    kind = "training" if grid.training_data else "test"
+    kind = ("training" if grid.training_data else "test") + " images"
+    kind += "" if work.attack is None else " under attack"
     result: dict[str, Any] = {
-        "title": f"{work.train_data.name}, {work.model}: {len(data):,} {kind} images",
+        "title": f"{work.train_data.name}, {work.model}: {len(data):,} {kind}",
         "names": corners.names,
         "lines": [list(pair) for pair in corners.lines],
         **asdict(found),

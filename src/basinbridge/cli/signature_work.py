@@ -64,6 +64,7 @@ def draw_signatures_of(
         images=min(images, len(work.train_data)),
     )
     title = f"{work.train_data.name}, {work.model}: {len(work.test_data):,} test images"
+    title += "" if work.attack is None else " under attack"
     result = {"title": title, "panels": panels, "record": record}
     write_result(result, folder / "signature.json", "signature")
     draw_signatures(result, folder / "signature.png")
@@ -80,9 +81,24 @@ def _of_pair(
     symmetry = work.symmetry
     data = work.train_data.at_most(images, work.seed)
     match = align(
-        start, end, data, symmetry, method=method, activations=activations, seed=work.seed
+        start,
+        end,
+        data,
+        symmetry,
+        method=method,
+        activations=activations,
+        seed=work.seed,
+        attack=work.attack,
     )
-    return signature(start, end, work.test_data, symmetry, match, activations=activations)
+    return signature(
+        start,
+        end,
+        work.test_data,
+        symmetry,
+        match,
+        activations=activations,
+        attack=work.attack,
+    )
 
 
 def _of_curve(
@@ -91,7 +107,12 @@ def _of_curve(
     """A panel that compares the middle of a curve with its two ends."""
     curve, record = loaded
     both, entries = midpoint_signatures(
-        curve, work.test_data, work.symmetry, work.train_data, activations=activations
+        curve,
+        work.test_data,
+        work.symmetry,
+        work.train_data,
+        activations=activations,
+        attack=work.attack,
     )
     kind = "aligned" if record.get("aligned") else "unaligned"
     for end, found in zip(("start", "end"), both, strict=True):

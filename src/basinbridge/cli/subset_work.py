@@ -34,6 +34,7 @@ def study_subsets(
         seed=work.seed,
         method=method,
         activations=activations,
+        attack=work.attack,
         watch=watch,
     )
     if out is not None:

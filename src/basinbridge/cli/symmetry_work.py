@@ -62,7 +62,6 @@ def align_states(
     images: int,
     method: Method,
     activations: Activations,
-    attacked: bool = False,
 ) -> None:
     """Align two states and write the permutation, and the renumbered state if asked for."""
     net_a, net_b = work.network_with(start), work.network_with(end)
@@ -76,10 +75,9 @@ def align_states(
         method=method,
         activations=activations,
         seed=work.seed,
-        attack=work.attack if attacked else None,
+        attack=work.attack,
     )
-    chosen = {"method": method, "activations": activations, "attacked": attacked}
-    record = work.record(began, images=len(data), **chosen)
+    record = work.record(began, images=len(data), method=method, activations=activations)
     save_state(found, out, kind="permutation", record=json.dumps(record))
     if aligned is not None:
         moved = {**read_record(end), "match": record}

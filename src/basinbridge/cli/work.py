@@ -1,9 +1,9 @@
 """What the commands do, between options and the library."""
 
 import copy
-import json
 import time
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -13,13 +13,9 @@ from torch import Tensor, nn
 
 from ..curve.files import load_curve
 from ..curve.paths import Curve
-from ..data.augment import augmentation
 from ..data.batches import ImageData
-from ..data.datasets import load
+from ..data.datasets import family, load
 from ..errors import InputError
-from ..evaluate.along import prepared
-from ..evaluate.robust import Robustness, robustness
-from ..experiments.pair import Watch
 from ..experiments.provenance import (
     check_same,
     command,
@@ -29,20 +25,26 @@ from ..experiments.provenance import (
     versions,
 )
 from ..models.load import build
+from ..models.normalised import Normalised
 from ..reading import read_record
-from ..state import check_states, load_state, save_state
+from ..state import check_states, load_state
 from ..symmetry.discover import discover
 from ..symmetry.groups import Symmetry
 from ..train.adversarial import Attack
-from ..train.checkpoint import Checkpoint
-from ..train.loop import Settings, train
 from ..train.objective import logits_of
-from ..train.schedules import SCHEDULES
+from .options import STANDARD, Objective, Subject
+
+# The paper's (Section 5), and the demo's; a step is a quarter of it.
+EPSILONS = {"digits": 0.1, "cifar10": 8 / 255, "cifar100": 8 / 255, "tiny-imagenet": 4 / 255}
+HELD_OUT = 1_000
 
 
 @dataclass(frozen=True)
 class Setting:
-    """What a command works on: an architecture, data, a device and a seed."""
+    """What a command works on: an architecture, data, a device and a seed.
+
+    `train_data` are those of `data_set` that training may see, the others are `held_out`.
+    """
 
     model: str
     network: nn.Module
@@ -50,6 +52,7 @@ class Setting:
     test_data: ImageData
     device: torch.device
     seed: int
+    data_set: ImageData
     held_out: ImageData | None = None
     attack: Attack | None = None
 
@@ -66,6 +69,7 @@ class Setting:
             "attack": None if self.attack is None else asdict(self.attack),
             "seconds": round(time.perf_counter() - began, 2),
             "data": self.data,
+            "held_out": 0 if self.held_out is None else len(self.held_out),
             "versions": versions(),
             "commit": commit(),
             "command": command(),
@@ -76,7 +80,7 @@ class Setting:
     @cached_property
     def data(self) -> dict[str, Any]:
         """Name, sizes and fingerprints of the data set."""
-        return describe_data(self.train_data, self.test_data)
+        return describe_data(self.data_set, self.test_data)
 
     @cached_property
     def symmetry(self) -> Symmetry:
@@ -101,49 +105,6 @@ class Setting:
         return load_curve(path, self.network)
 
 
-@dataclass(frozen=True)
-class Training:
-    """The options of a training."""
-
-    epochs: int
-    learning_rate: float
-    batch_size: int
-    weight_decay: float
-    schedule: str
-    augment: bool
-    mixed_precision: bool
-    checkpoint_seconds: float
-    retry_lr: float | None
-
-    def checkpoint(self, out: Path) -> Checkpoint:
-        """Where the unfinished work on a result is kept: beside it."""
-        kept = Checkpoint(
-            out.with_name(f"{out.name}.checkpoint"),
-            self.checkpoint_seconds,
-            other_rate=self.retry_lr is not None,
-        )
-        if self.retry_lr is not None and not kept.files():
-            raise InputError(f"{kept.path}: no such file, so there is nothing for --retry-lr")
-        return kept
-
-    def settings(self, work: Setting, watch: Watch, stage: str, checkpoint: Checkpoint) -> Settings:
-        """As keyword arguments of `train` and `fit`."""
-        return {
-            "checkpoint": checkpoint,
-            "epochs": self.epochs,
-            "learning_rate": self.learning_rate if self.retry_lr is None else self.retry_lr,
-            "batch_size": self.batch_size,
-            "weight_decay": self.weight_decay,
-            "schedule": SCHEDULES[self.schedule],
-            "augmentation": augmentation(work.train_data.name) if self.augment else None,
-            "mixed_precision": self.mixed_precision,
-            "seed": work.seed,
-            "progress": lambda epoch, epochs, loss: watch(
-                f"{stage} (loss {loss:.3f})", epoch, epochs
-            ),
-        }
-
-
 def prepare(device: str, threads: int | None) -> torch.device:
     """Set the number of threads and check the device."""
     if threads is not None:
@@ -158,15 +119,41 @@ def prepare(device: str, threads: int | None) -> torch.device:
 
 
 def setting(
-    model: str, dataset: str, data_root: Path | None, device: str, threads: int | None, seed: int
+    subject: Subject, objective: Objective = STANDARD, files: Sequence[Path] = ()
 ) -> Setting:
-    """Load the data, build the network, and check that they fit each other."""
-    chosen = prepare(device, threads)
-    train_data = load(dataset, "train", root=data_root).to(chosen)
-    test_data = load(dataset, "test", root=data_root).to(chosen)
-    torch.manual_seed(seed)
+    """Load the data, build the network, and check that they fit each other and the files.
+
+    `files` hold the states or curves that the work begins with. Networks that were trained under
+    attack normalise their images themselves; where the files hold such, or the objective is
+    adversarial, so does the architecture, and the images stay in [0, 1].
+    """
+    work = _plain(subject)
+    inside = {path: _normalises(path, work.network) for path in files}
+    if len({*inside.values()}) == 2:
+        one, other = (
+            next(path for path in files if inside[path] is each) for each in (True, False)
+        )
+        raise InputError(f"{one} normalises its images itself, {other} does not; give two alike")
+    attacked = objective.objective == "adversarial"
+    if attacked and not all(inside.values()):
+        raise InputError(
+            f"{files[0]}: was not trained with --objective adversarial; "
+            "train it so, or leave the option out"
+        )
+    if attacked or any(inside.values()):
+        work = _normalising(work)
+    return replace(work, attack=_attack(objective, work.train_data.name)) if attacked else work
+
+
+def _plain(subject: Subject) -> Setting:
+    """The setting of networks that get normalised images."""
+    chosen = prepare(subject.device, subject.threads)
+    model, dataset = subject.model, subject.dataset
+    train_data = load(dataset, "train", root=subject.data_root).to(chosen)
+    test_data = load(dataset, "test", root=subject.data_root).to(chosen)
+    torch.manual_seed(subject.seed)
     network = build(model, train_data.num_classes).to(chosen)
-    work = Setting(model, network, train_data, test_data, chosen, seed)
+    work = Setting(model, network, train_data, test_data, chosen, subject.seed, train_data)
     with torch.no_grad():
         try:
             outputs = logits_of(copy.deepcopy(network).eval()(work.example()))[0]
@@ -184,25 +171,41 @@ def setting(
     return work
 
 
+def _normalises(path: Path, network: nn.Module) -> bool:
+    """Whether a file's networks are `network` within a `Normalised`, by the names of tensors."""
+    name = next(iter(network.state_dict()), "")
+    return not {f"network.{name}", f"0/network.{name}"}.isdisjoint(load_state(path))
+
+
+def _normalising(work: Setting) -> Setting:
+    """The same with images in [0, 1], normalisation in the network, and images held out.
+
+    These are a thousand training images, or a tenth where there are few, the same for every seed:
+    early stopping and the choice of a curve's best point look at them, training never does.
+    """
+    data = work.train_data
+    count = min(HELD_OUT, len(data) // 10)
+    mixed = data.unnormalised().subset(len(data), 0)
+    return replace(
+        work,
+        network=Normalised(work.network, data.mean, data.std),
+        train_data=mixed.part(slice(count, None)),
+        held_out=mixed.part(slice(count)),
+        test_data=work.test_data.unnormalised(),
+    )
+
+
+def _attack(objective: Objective, dataset: str) -> Attack:
+    """The attack of the options. Raises `InputError` if the data set needs an epsilon."""
+    epsilon = objective.epsilon
+    if epsilon is None:
+        epsilon = EPSILONS.get(family(dataset) or dataset)
+    if epsilon is None:
+        raise InputError(f"data set {dataset!r}: give --epsilon, as a share of the pixels' range")
+    return Attack(epsilon, epsilon / 4, objective.attack_steps)
+
+
 def refuse_to_overwrite(path: Path | None, force: bool) -> None:
     """Raise `InputError` if a result is there already, before any work is done."""
     if path is not None and path.exists() and not force:
         raise InputError(f"{path}: exists already; choose another name or add --force")
-
-
-def train_endpoint(
-    work: Setting, chosen: Training, out: Path, robust: Settings | None = None, *, watch: Watch
-) -> Robustness:
-    """Train the network, write its state, and score it on the test data.
-
-    `robust` are further settings of an adversarial training.
-    """
-    stage = f"training {work.model.rpartition(':')[2]}"
-    kept = chosen.checkpoint(out)
-    began = time.perf_counter()
-    settings: Settings = {**chosen.settings(work, watch, stage, kept), **(robust or {})}
-    trained = train(work.network, work.train_data, **settings)
-    record = work.record(began, **asdict(chosen))
-    save_state(trained.state_dict(), out, record=json.dumps(record))
-    kept.remove()
-    return robustness(trained, prepared(work.test_data, 500, work.device), work.attack)
