@@ -220,6 +220,41 @@ def test_regions_of_another_gradient_mode_are_looked_into():
     assert [group.size for group in symmetry.groups.values()] == [6, 5]
 
 
+class Bank(nn.Module):
+    """Three experts of 8 hidden units, in tensors laid out in two ways; what they give is added."""
+
+    def __init__(self, between=lambda hidden, module: hidden.relu()):
+        super().__init__()
+        self.up, self.bias = nn.Parameter(torch.randn(4, 3, 8)), nn.Parameter(torch.randn(3, 8))
+        self.down, self.router = nn.Parameter(torch.randn(3, 8, 2)), nn.Linear(4, 3)
+        self.one, self.between = nn.Parameter(torch.randn(8)), between
+
+    def forward(self, x):
+        hidden = torch.einsum("bd,deh->beh", x, self.up) + self.bias
+        hidden = self.between(hidden, self)
+        return torch.einsum("be,beh,eho->bo", self.router(x).softmax(1), hidden, self.down)
+
+
+BANKS = {
+    "each": (lambda hidden, module: hidden.relu(), [(3,), (3, 8)]),
+    "an order of the experts": (
+        lambda h, module: h * torch.arange(3.0)[:, None],
+        [(8,), (8,), (8,)],
+    ),
+    "a bias of all": (lambda hidden, module: hidden + module.one, [(3,), (8,)]),
+    "a mean of all": (lambda h, module: h + h.mean(1, keepdim=True).relu(), [(3,), (8,)]),
+    "an order of the units": (lambda hidden, module: hidden.cumsum(2), [(3,)]),
+}
+
+
+@pytest.mark.parametrize("case", BANKS)
+def test_each_expert_of_a_bank_has_a_numbering_of_its_own_unless_something_joins_them(case):
+    between, wanted = BANKS[case]
+    symmetry = bb.discover(Bank(between), torch.randn(5, 4))
+    assert symmetry.unsupported == ()
+    assert sorted(group.shape for group in symmetry.groups.values()) == wanted
+
+
 def test_the_experts_of_a_bank_are_renumbered_in_a_batched_product():
     class Net(nn.Module):
         def __init__(self):
@@ -230,7 +265,7 @@ def test_the_experts_of_a_bank_are_renumbered_in_a_batched_product():
             return torch.bmm(torch.bmm(x.expand(3, -1, -1), self.one).relu(), self.two).sum(0)
 
     symmetry = bb.discover(Net(), torch.randn(5, 4))
-    assert {group.size for group in symmetry.groups.values()} == {3, 8}
+    assert {group.shape for group in symmetry.groups.values()} == {(3,), (3, 8)}
 
 
 @pytest.mark.parametrize(

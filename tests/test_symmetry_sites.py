@@ -8,6 +8,7 @@ from families import FAMILIES
 from torch import nn
 
 import basinbridge as bb
+from basinbridge.symmetry.permutation import flat_places
 
 
 def sites(symmetry):
@@ -105,10 +106,54 @@ def test_two_halves_behind_one_nonlinearity_are_two_sites():
     assert [site.split()[0] for site in found["layers.0.up"]] == ["gelu", "gelu"]
 
 
-@pytest.mark.parametrize("name", ["mlp_mixer", "experts", "einsum_attention"])
-def test_what_another_group_stands_on_is_averaged(name):
+def test_experts_and_heads_of_one_tensor():
+    """Experts behind their ReLU, heads where the products write them, each on two dimensions."""
+    symmetry = symmetry_of("experts")
+    assert sites(symmetry)["up:within"] == ["relu"]
+    assert sites(symmetry)["up:blocks"] == []
+    assert [site.blocks for site in symmetry.groups["up:within"].sites] == [1, 1]
+    symmetry = symmetry_of("einsum_attention")
+    assert sites(symmetry)["layers.0:blocks"] == []
+    assert sites(symmetry)["layers.0:within-2"] == ["einsum layers.0"] * 2
+    assert [site.blocks for site in symmetry.groups["layers.0:within-2"].sites] == [2, 2]
+
+
+def seen(symmetry, network, example):
+    """What stands at every site: (samples, members of the group), by group and site."""
+    kept = [{} for _ in symmetry.traces]
+    for one, results in zip(symmetry.traces, kept, strict=True):
+        one.run(network.state_dict(), (example,), lambda n, x, r=results: r.update({n: x}))
+    found = {}
+    for name, group in symmetry.groups.items():
+        for place, site in enumerate(group.sites):
+            values = kept[site.trace][site.node]
+            values = values.mean(site.pooled, keepdim=True) if site.pooled else values
+            dims = [site.dim] if site.blocks is None else [site.blocks, site.dim]
+            values = values.movedim(dims, list(range(-len(dims), 0)))
+            found[name, place] = values.flatten(-len(dims))[..., torch.from_numpy(site.places)]
+    return found
+
+
+@pytest.mark.parametrize(
+    "name", ["experts", "einsum_attention", "mlp_mixer", "zero_padded", "densenet121", "swin"]
+)
+def test_what_is_seen_at_a_site_is_renumbered_with_the_group(name):
+    torch.manual_seed(0)
+    network, example = FAMILIES[name].build()
+    network, example = network.double().eval(), example.double()
+    symmetry = bb.discover(network, example, proof=False)
+    permutation = bb.random_permutation(symmetry)
+    moved = seen(symmetry, bb.permute(network, symmetry, permutation), example)
+    places = flat_places(symmetry, permutation)
+    for (group, place), values in seen(symmetry, network, example).items():
+        rank = len(symmetry.groups[group].shape)
+        wanted = values.flatten(-rank)[..., places[group]]
+        torch.testing.assert_close(moved[group, place], wanted)
+
+
+def test_what_another_group_stands_on_is_averaged():
     """Another group's order is not the same in two networks: samples along it do not match."""
-    symmetry = symmetry_of(name)
+    symmetry = symmetry_of("mlp_mixer")
     numbered = {}
     for group in symmetry.groups.values():
         for site in group.sites:

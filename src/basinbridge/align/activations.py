@@ -237,6 +237,8 @@ def _samples(activation: Tensor, site: Site) -> Tensor:
     if site.pooled:
         activation = activation.mean(site.pooled, keepdim=True)
     values = activation.movedim(site.dim, -1)
+    if site.blocks is not None:
+        values = activation.movedim((site.blocks, site.dim), (-2, -1)).flatten(-2)
     places = site.places.ravel()
     stride = -(-places.size // WIDE) if values.ndim > 2 and not site.pooled else 1
     values = values.reshape(-1, values.shape[-1])[::stride]

@@ -19,6 +19,7 @@ from .solve import solve
 from .trace import Example, Trace, arguments_of, module_of, operator_of, trace
 
 KNOWN = 4096
+LARGEST_BANK = 1 << 18
 
 
 def discover(
@@ -80,14 +81,17 @@ def symmetry_of(
     equations = Equations()
     state = dict(network.state_dict(keep_vars=True))
     wanted = {name: tensor for name, tensor in state.items() if tensor.is_floating_point()}
-    groups = _convolution_groups(traces)
+    groups, banks = _convolution_groups(traces), _bank_dims(wanted, traces)
     axes: dict[str, Axes] = {}
     known: dict[int, str] = {}
     for name, tensor in wanted.items():
         first = known.setdefault(id(tensor), name)
-        axes[name] = (
-            axes[first] if first != name else _state_axes(equations, tensor, groups.get(name, 1))
-        )
+        if first != name:
+            axes[name] = axes[first]
+        elif name in banks:
+            axes[name] = _bank_axes(equations, tensor, banks[name])
+        else:
+            axes[name] = _state_axes(equations, tensor, groups.get(name, 1))
         equations.occur(axes[name])
         equations.hold(axes[name])
     settle(equations, axes, state, fixed, tied)
@@ -114,6 +118,56 @@ def _state_axes(equations: Equations, tensor: Tensor, groups: int) -> Axes:
     inner = equations.fresh(groups, 1, tensor.shape[1], *rest)
     inner = np.broadcast_to(inner, (groups, tensor.shape[0] // groups, tensor.shape[1], *rest))
     return (axes[0], inner.reshape(tensor.shape[0], tensor.shape[1], *rest), *axes[2:])
+
+
+def _bank_axes(equations: Equations, tensor: Tensor, bank: int) -> Axes:
+    """Fresh axes, numbered anew for each position of the dimension `bank`."""
+    axes = list(equations.fresh_axes(tensor.shape))
+    count, blocks = tensor.shape[bank], axes[bank]
+    assert blocks is not None
+    for dim, size in enumerate(tensor.shape):
+        if dim != bank and size > 1:
+            inner = equations.fresh(count, size)
+            equations.merge(blocks.reshape(count, 1), inner, 0, (count, size))
+            shape = [n if other in (dim, bank) else 1 for other, n in enumerate(tensor.shape)]
+            axes[dim] = (inner if bank < dim else inner.T).reshape(shape)
+    return tuple(axes)
+
+
+def _bank_dims(state: dict[str, Tensor], traces: tuple[Trace, ...]) -> dict[str, int]:
+    """The dimension of heads or experts of tensors that hold a matrix for each of several.
+
+    Taken for it is the shortest size that all tensors of three or more dimensions of one module
+    share, layers' weights apart; matrices beside them that have it (biases of experts) count as
+    well. Where that is wrong nothing is: the operators then number all positions alike.
+    """
+    plain = _weights_of_layers(traces)
+    modules: dict[str, dict[str, Tensor]] = {}
+    for name, tensor in state.items():
+        if name not in plain and tensor.ndim > 1:
+            modules.setdefault(name.rpartition(".")[0], {})[name] = tensor
+    found: dict[str, int] = {}
+    for own in modules.values():
+        shapes = {name: [size for size in tensor.shape if size > 1] for name, tensor in own.items()}
+        deep = [set(shape) for shape in shapes.values() if len(shape) > 2]
+        shared = set.intersection(*deep) if deep else set()
+        for name, shape in shapes.items():
+            atoms = min(shared, default=0) * sum(shape)
+            if len(shape) > 1 and min(shared, default=0) in shape and atoms <= LARGEST_BANK:
+                found[name] = list(own[name].shape).index(min(shared))
+    return found
+
+
+def _weights_of_layers(traces: tuple[Trace, ...]) -> set[str]:
+    """Tensors that a linear layer or a convolution takes as its weight."""
+    return {
+        one.states[weight.name]
+        for one in traces
+        for node in one.nodes
+        if (operator_of(node) or "").startswith(("conv", "linear"))
+        and isinstance(weight := _bound(node).get("weight"), fx.Node)
+        and weight.name in one.states
+    }
 
 
 def _convolution_groups(traces: tuple[Trace, ...]) -> dict[str, int]:

@@ -17,7 +17,8 @@ class Site:
     `places[i]` the position there of the group's member `i` (shaped as the group's permutation).
     `kind` is "post" (behind a nonlinearity), "pre" (before one) or "written" (where a sum or a
     contraction writes the group). Along the dimensions `pooled` other neurons stand, in an order
-    that two networks do not share: what is observed is their mean.
+    that two networks do not share: what is observed is their mean. If the blocks around the group
+    stand on a dimension of their own, it is `blocks`, and `places` count through both.
     """
 
     trace: int
@@ -26,6 +27,7 @@ class Site:
     places: Atoms
     kind: str
     pooled: tuple[int, ...] = ()
+    blocks: int | None = None
 
 
 @dataclass(frozen=True)

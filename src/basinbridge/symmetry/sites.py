@@ -10,6 +10,7 @@ group's order is not the same in two networks, so that only a mean over it can b
 
 import operator
 from collections.abc import Iterator, Mapping, Sequence
+from math import prod
 
 import numpy as np
 from torch import fx
@@ -25,6 +26,7 @@ WRITERS = frozenset(
     conv_transpose2d conv_transpose3d embedding einsum lstm gru rnn_tanh rnn_relu lstm_cell gru_cell
     rnn_tanh_cell rnn_relu_cell""".split()
 )
+Rank = tuple[bool, str, int]  # pooled, the operator's kind, on how many dimensions
 RANKS = ("post", "sum", "written", "parts", "weights", "any", "parts of any")
 COPIES = 4
 
@@ -34,31 +36,31 @@ def sites_of(
 ) -> list[tuple[Site, ...]]:
     """For every family the sites at which to observe it, of the best rank that there is."""
     members = _Members(solution)
-    found: list[dict[tuple[bool, str], list[Site]]] = [{} for _ in solution.families]
+    found: list[dict[Rank, list[Site]]] = [{} for _ in solution.families]
     for number, (one, values) in enumerate(zip(traces, met, strict=True)):
         seen: set[tuple[str, int]] = set()
         for node in one.nodes:
             if node.op != "call_function" or node.name not in values:
                 continue
             kind = _kind(node)
-            for family, dim, places in members.on(values[node.name]):
-                pooled = members.beside(values[node.name], dim)
-                exact = sum(place.size for place in places) == values[node.name].shape[dim]
+            for family, dims, places in members.on(value := values[node.name]):
+                pooled = members.beside(value, dims)
+                exact = sum(place.size for place in places) == prod(value.shape[d] for d in dims)
                 rank = kind if exact else {"written": "parts"}.get(kind, "parts of any")
-                sites = found[family].setdefault((bool(pooled), rank), [])
+                sites = found[family].setdefault((bool(pooled), rank, len(dims)), [])
                 before = _before(node, values) if rank == "post" else None
                 if before is not None and (before.name, family) not in seen:
                     seen.add((before.name, family))
                     sites += _pre(number, before, values, members, family)
-                if rank in ("any", "parts of any") and sites:
+                if rank in ("any", "parts of any") and (sites or len(dims) > 1):
                     continue
                 shown = "post" if rank == "post" else "written"
-                sites += [Site(number, node.name, dim, place, shown, pooled) for place in places]
+                sites += [_site(number, node, dims, place, shown, pooled) for place in places]
     return _blocks_by_their_insides(solution, found)
 
 
 def _blocks_by_their_insides(
-    solution: Solution, found: Sequence[Mapping[tuple[bool, str], list[Site]]]
+    solution: Solution, found: Sequence[Mapping[Rank, list[Site]]]
 ) -> list[tuple[Site, ...]]:
     """The best sites of every family; of blocks around observed groups only their posts."""
     best = [_best(sites) for sites in found]
@@ -66,13 +68,13 @@ def _blocks_by_their_insides(
     for number in reversed(range(len(best))):
         family = solution.families[number]
         if observed[number] and family.parent is not None and family.members.shape[-1] > 1:
-            best[family.parent] = tuple(found[family.parent].get((False, "post"), []))
+            best[family.parent] = tuple(found[family.parent].get((False, "post", 1), []))
             observed[family.parent] = True
     return best
 
 
-def _best(sites: Mapping[tuple[bool, str], list[Site]]) -> tuple[Site, ...]:
-    ranks = [(pooled, rank) for pooled in (False, True) for rank in RANKS]
+def _best(sites: Mapping[Rank, list[Site]]) -> tuple[Site, ...]:
+    ranks = [(pooled, rank, n) for pooled in (False, True) for n in (1, 2) for rank in RANKS]
     return next((tuple(sites[rank]) for rank in ranks if sites.get(rank)), ())
 
 
@@ -82,11 +84,23 @@ def _pre(
     """Where the input of a nonlinearity holds a family."""
     value = values[node.name]
     return [
-        Site(number, node.name, dim, place, "pre", members.beside(value, dim))
-        for which, dim, places in members.on(value)
+        _site(number, node, dims, place, "pre", members.beside(value, dims))
+        for which, dims, places in members.on(value)
         if which == family
         for place in places
     ]
+
+
+def _site(
+    number: int,
+    node: fx.Node,
+    dims: tuple[int, ...],
+    places: Atoms,
+    kind: str,
+    pooled: tuple[int, ...],
+) -> Site:
+    blocks = dims[0] if len(dims) == 2 else None
+    return Site(number, node.name, dims[-1], places, kind, pooled, blocks)
 
 
 def _before(node: fx.Node, values: Mapping[str, Value]) -> fx.Node | None:
@@ -159,24 +173,28 @@ class _Members:
             result |= (around >= 0) & (around == self.family[outer]) & (place == self.member[outer])
         return result
 
-    def on(self, value: Value) -> Iterator[tuple[int, int, list[Atoms]]]:
-        """Families on a tensor's axes: which, on which dimension, and each member's positions."""
-        for dim, axis in enumerate(value.axes):
-            if axis is None or axis.size != axis.shape[dim]:
-                continue
-            component = self.solution.component[axis.ravel()]
-            for family in np.unique(self.family[component]):
-                if family >= 0:
-                    places = self._places(component, int(family))
-                    if places:
-                        yield int(family), dim, places
+    def on(self, value: Value) -> Iterator[tuple[int, tuple[int, ...], list[Atoms]]]:
+        """Families on a tensor's axes: which, on which dimensions, and each member's positions.
 
-    def beside(self, value: Value, dim: int) -> tuple[int, ...]:
+        Two dimensions, where a family is numbered anew for each position of the first.
+        """
+        for dim, axis in enumerate(value.axes):
+            if axis is None:
+                continue
+            dims = (*(d for d, size in enumerate(axis.shape) if size > 1 and d != dim), dim)
+            component = self.solution.component[np.moveaxis(axis, dims, range(-len(dims), 0))]
+            for family in np.unique(self.family[component]) if len(dims) <= 2 else ():
+                if family >= 0:
+                    places = self._places(component.ravel(), int(family))
+                    if places:
+                        yield int(family), dims, places
+
+    def beside(self, value: Value, dims: tuple[int, ...]) -> tuple[int, ...]:
         """The other dimensions of a tensor on which something moves."""
         return tuple(
             other
             for other, axis in enumerate(value.axes)
-            if other != dim
+            if other not in dims
             and axis is not None
             and self.moving[self.solution.component[axis]].any()
         )
