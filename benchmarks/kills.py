@@ -20,6 +20,7 @@ import time
 from collections.abc import Callable
 from contextlib import redirect_stdout
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +32,8 @@ from basinbridge.experiments.plan import plan_case, write_plan
 from basinbridge.experiments.run import run
 from basinbridge.experiments.specs import EXHIBITS, SCHEDULES, STAND_IN, Training
 from basinbridge.experiments.store import Store, in_order
-from basinbridge.experiments.work import Workplace
+from basinbridge.experiments.work import carry_out
+from basinbridge.experiments.workplace import Workplace
 from basinbridge.models import DigitsNet
 from basinbridge.reading import read_tensors
 from basinbridge.symmetry.discover import discover
@@ -82,7 +84,7 @@ def works(ends: Path) -> dict[str, Work]:
         write_plan(store, plans, SCHEDULE)
         place = Workplace(store, checkpoint_seconds=0)
         stages = in_order(stage for plan in plans for stage in plan.stages)
-        outcome = run(stages, store, place.carry_out)
+        outcome = run(stages, store, partial(carry_out, place))
         if outcome.failed:
             raise RuntimeError(str(outcome.failed))
 

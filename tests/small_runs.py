@@ -1,12 +1,14 @@
 """Runs on digits of a second or two, for the tests of studies and of their report."""
 
 from dataclasses import replace
+from functools import partial
 
 from basinbridge.experiments.plan import plan_case, write_plan
 from basinbridge.experiments.run import run
 from basinbridge.experiments.specs import EXHIBITS, SCHEDULES, STAND_IN, Training
 from basinbridge.experiments.store import Store, in_order
-from basinbridge.experiments.work import Workplace
+from basinbridge.experiments.work import carry_out
+from basinbridge.experiments.workplace import Workplace
 
 SHORTEST = replace(
     SCHEDULES["smoke"],
@@ -34,7 +36,9 @@ def small_run(folder, *names, seeds=((0, 1),)):
     plans = small_plans(*names, seeds=seeds)
     write_plan(store, plans, SHORTEST)
     outcome = run(
-        in_order(s for one in plans for s in one.stages), store, Workplace(store).carry_out
+        in_order(s for one in plans for s in one.stages),
+        store,
+        partial(carry_out, Workplace(store)),
     )
     assert not outcome.failed
     return store

@@ -16,7 +16,7 @@ from basinbridge.errors import InputError
 from basinbridge.experiments.plan import write_plan
 from basinbridge.experiments.ray_run import at_a_place, run_on_ray
 from basinbridge.experiments.store import Stage, Store, in_order
-from basinbridge.experiments.work import Workplace
+from basinbridge.experiments.workplace import Workplace
 from basinbridge.state import load_state
 
 ray = pytest.importorskip("ray", reason="RAY IS NOT INSTALLED: --executor ray was not tested")

@@ -3,6 +3,7 @@
 import json
 import math
 from dataclasses import replace
+from functools import partial
 
 import pytest
 import torch
@@ -14,7 +15,8 @@ from basinbridge.data.datasets import load
 from basinbridge.errors import Stopped
 from basinbridge.experiments.run import run
 from basinbridge.experiments.store import Store
-from basinbridge.experiments.work import Workplace, mean_square
+from basinbridge.experiments.work import carry_out, mean_square
+from basinbridge.experiments.workplace import Workplace
 from basinbridge.models import DigitsNet, Normalised
 from basinbridge.reading import read_record
 from basinbridge.state import load_state
@@ -120,11 +122,13 @@ def test_a_training_that_is_stopped_goes_on_to_the_same_bits(made, tmp_path):
             raise Stopped("stopped by a signal", 15)
 
     with pytest.raises(Stopped):
-        run(plan.stages, store, Workplace(store, watch=stop_at_the_second_epoch).carry_out)
+        run(
+            plan.stages, store, partial(carry_out, Workplace(store, watch=stop_at_the_second_epoch))
+        )
     start = parts["endpoints"]["start"]
     assert (tmp_path / "checkpoints" / start.name).is_file()
     assert not store.has(start)
-    assert not run(plan.stages, store, Workplace(store).carry_out).failed
+    assert not run(plan.stages, store, partial(carry_out, Workplace(store))).failed
     before, after = (load_state(one.path(start)) for one in (made[0], store))
     assert all(torch.equal(before[name], after[name]) for name in before)
     record = read_record(store.path(start))
@@ -204,7 +208,7 @@ def test_data_that_changed_under_a_run_are_refused(made, tmp_path):
     found["data"]["fingerprint"]["train"] = "0" * 16
     new.path(noted).parent.mkdir()
     new.path(noted).write_text(json.dumps(found))
-    outcome = run(plan.stages, new, Workplace(new).carry_out)
+    outcome = run(plan.stages, new, partial(carry_out, Workplace(new)))
     assert outcome.done == 0
     assert all("is not the one" in reason for reason in outcome.failed.values())
 
@@ -216,7 +220,7 @@ def test_missing_data_fail_with_their_name_and_write_nothing(tmp_path, monkeypat
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     plan = plan_case(EXHIBITS["table2"], Case("TinyTen", "cifar100"), ((0, 1),), SHORTEST)
     store = Store(tmp_path)
-    outcome = run(plan.stages, store, Workplace(store, data_root=tmp_path).carry_out)
+    outcome = run(plan.stages, store, partial(carry_out, Workplace(store, data_root=tmp_path)))
     assert set(outcome.failed) == {stage.name for stage in plan.stages}
     assert all("cifar100" in reason for reason in outcome.failed.values())
     assert not (tmp_path / "results").exists()

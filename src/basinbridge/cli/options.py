@@ -18,6 +18,7 @@ from ..align import methods
 from ..errors import InputError
 
 _TRAINING, _ATTACK, _PLACE = "Training", "Attack", "Seed, device, data"
+_UNFINISHED = "Unfinished work"
 
 Out = Annotated[Path, typer.Option(help="Where to write the result.")]
 Force = Annotated[bool, typer.Option("--force", help="Replace a result that is there already.")]
@@ -119,14 +120,14 @@ class Training:
         typer.Option(
             min=0,
             help="How often to save what is unfinished, at most 1 % of the time.",
-            rich_help_panel=_TRAINING,
+            rich_help_panel=_UNFINISHED,
         ),
     ] = 60.0
     retry_lr: Annotated[
         float | None,
         typer.Option(
             help="Go on from the last good state of a training that diverged, at this rate.",
-            rich_help_panel=_TRAINING,
+            rich_help_panel=_UNFINISHED,
         ),
     ] = None
 

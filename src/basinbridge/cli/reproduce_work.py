@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from rich.console import Console
 
 from ..data.datasets import is_local
 from ..errors import InputError
+from ..experiments import work
 from ..experiments.estimate import FACTS, Speeds, measure, seconds_of, sizes_of
 from ..experiments.plan import PLAN, CasePlan, plan_case, read_plan, write_plan
 from ..experiments.run import Outcome, run
@@ -25,7 +27,7 @@ from ..experiments.specs import (
     pairs_of,
 )
 from ..experiments.store import Stage, Store, in_order
-from ..experiments.work import Workplace
+from ..experiments.workplace import Workplace
 from ..reading import blaming
 from .progress import Bars
 
@@ -152,7 +154,7 @@ def in_process(stages: Sequence[Stage], place: Workplace, bars: Bars) -> Outcome
     return run(
         stages,
         place.store,
-        place.carry_out,
+        partial(work.carry_out, place),
         watch=lambda done, total: bars("all stages", done, total),
     )
 

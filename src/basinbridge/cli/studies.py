@@ -50,7 +50,7 @@ def reproduce(
     from ..errors import InputError
     from ..experiments.scalars import scalar_writer
     from ..experiments.store import Store, in_order
-    from ..experiments.work import Workplace
+    from ..experiments.workplace import Workplace
     from . import reproduce_work
     from .work import prepare
 

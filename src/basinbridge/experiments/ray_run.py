@@ -14,7 +14,8 @@ import torch
 from ..errors import InputError
 from .run import Outcome, run
 from .store import Stage, Store
-from .work import Workplace
+from .work import carry_out as carry_out_at
+from .workplace import Workplace
 
 RETRIES = 3
 
@@ -94,7 +95,7 @@ def at_a_place(place: Workplace) -> Callable[[Stage], None]:
 
 
 def _carry_out_at(folder: Path, device: str, data_root: Path | None, stage: Stage) -> None:
-    _place(folder, device, data_root).carry_out(stage)
+    carry_out_at(_place(folder, device, data_root), stage)
 
 
 @cache
