@@ -97,20 +97,11 @@ def training_chart(case: CaseResults) -> Chart | None:
     """Training loss of every epoch, of curves and of the networks that they join."""
     traces: list[dict[str, Any]] = []
     for method, title in case.methods.items():
-        histories = [
-            one["record"]["history"]
-            for one in case.found("training", method)
-            if one["record"].get("history")
-        ]
+        histories = case.histories("training", method)
         if histories:
             name = escape(title, quote=False)
             traces += _epochs(histories, name, colour_of(method, list(case.methods)), method)
-    ends = [
-        one["record"]["history"]
-        for end in ("start", "end")
-        for one in case.found("endpoints", end)
-        if one["record"].get("history")
-    ]
+    ends = [*case.histories("endpoints", "start"), *case.histories("endpoints", "end")]
     if ends:
         traces += _epochs(ends, "endpoints", "#666666", "endpoints", dash="dot")
     if not traces:

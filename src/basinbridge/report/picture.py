@@ -1,6 +1,7 @@
-"""Writing a figure into a file, the same bytes for the same numbers."""
+"""What all figures share, and writing them into files, the same bytes for the same numbers."""
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -9,6 +10,7 @@ from basinbridge.reading import read_json
 from basinbridge.state import replacing
 
 if TYPE_CHECKING:
+    from matplotlib.artist import Artist
     from matplotlib.figure import Figure
 
 FONT_SIZE = 10.5
@@ -22,6 +24,22 @@ def check_name(path: Path) -> None:
     """Raise `InputError` unless a picture's name ends in `.png` or `.pdf`."""
     if path.suffix.lower() not in _METADATA:
         raise InputError(f"{path}: a picture's name must end in {' or '.join(_METADATA)}")
+
+
+def label_figure(figure: "Figure", shown: Mapping[str, "Artist"], title: str | None) -> None:
+    """Put a legend of what is shown below a figure's panels, and a title above them."""
+    if shown:
+        figure.legend(
+            shown.values(),
+            shown.keys(),
+            loc="outside lower center",
+            ncols=len(shown),
+            frameon=False,
+            fontsize=FONT_SIZE,
+            handlelength=3,
+        )
+    if title:
+        figure.suptitle(title, fontsize=FONT_SIZE + 1, parse_math=False)
 
 
 def save_picture(figure: "Figure", path: Path) -> None:

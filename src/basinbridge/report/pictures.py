@@ -81,11 +81,7 @@ def training_of(case: CaseResults) -> "Figure | None":
     figure = Figure(figsize=(6.4, 4.4), layout="constrained")
     axes = figure.subplots()
     for method, title in case.methods.items():
-        histories = [
-            one["record"]["history"]
-            for one in case.found("training", method)
-            if one["record"].get("history")
-        ]
+        histories = case.histories("training", method)
         if histories:
             mean = numpy.mean(numpy.array(histories, dtype=float), axis=0)
             colour = colour_of(method, list(case.methods))

@@ -20,36 +20,13 @@ from basinbridge.report.charts import (
     layout_with_legend,
 )
 
+_HOVER = "loss %{customdata[0]:.4g} nats<br>accuracy %{customdata[1]:.1f} %<extra></extra>"
 _SPARE = ("#CC79A7", "#E69F00", "#56B4E9")
 
 
 def contour_chart(plane: Mapping[str, Any]) -> Chart:
     """Test loss or accuracy, chosen by two buttons, with the networks and curves on it."""
-    loss, accuracy = _grids(plane)
-    heights = numpy.log10(loss)
-    hover = "loss %{customdata[0]:.4g} nats<br>accuracy %{customdata[1]:.1f} %<extra></extra>"
-    both = numpy.stack([loss, accuracy], axis=-1).tolist()
-    common = {"type": "contour", "x": plane["x"], "y": plane["y"], "customdata": both}
-    data: list[dict[str, Any]] = [
-        {
-            **common,
-            "z": heights.tolist(),
-            "colorscale": "Viridis",
-            "reversescale": True,
-            "ncontours": 16,
-            "colorbar": _colour_bar("loss, nats", heights),
-            "hovertemplate": hover,
-        },
-        {
-            **common,
-            "z": accuracy.tolist(),
-            "colorscale": "Viridis",
-            "ncontours": 16,
-            "visible": False,
-            "colorbar": _colour_bar("accuracy, %"),
-            "hovertemplate": hover,
-        },
-    ]
+    data = [*_contours(plane)]
     for name, path, colour in _curves(plane):
         line = {"x": path[:, 0].tolist(), "y": path[:, 1].tolist(), "mode": "lines"}
         plain = {**line, "hoverinfo": "skip", "legendgroup": name}
@@ -68,25 +45,10 @@ def contour_chart(plane: Mapping[str, Any]) -> Chart:
             "showlegend": False,
         }
     )
-    rest = [True] * (len(data) - 2)
     more = {
         "xaxis": axis("distance in parameter space"),
         "yaxis": axis("at a right angle"),
-        "updatemenus": [
-            {
-                "type": "buttons",
-                "direction": "right",
-                "x": 0,
-                "y": 1.02,
-                "yanchor": "bottom",
-                "xanchor": "left",
-                "showactive": True,
-                "buttons": [
-                    _button("loss", [True, False, *rest]),
-                    _button("accuracy", [False, True, *rest]),
-                ],
-            }
-        ],
+        "updatemenus": [_buttons(len(data) - 2)],
     }
     wide, narrow = (
         {**layout_with_legend(data[2:], 350, width), **more} for width in (WIDE // 2, NARROW)
@@ -96,67 +58,84 @@ def contour_chart(plane: Mapping[str, Any]) -> Chart:
     return {"data": data, "layout": wide, "narrow": narrow}
 
 
+def _contours(plane: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Loss, on a logarithmic scale, and accuracy, which is hidden at first."""
+    loss, accuracy = _grids(plane)
+    heights = numpy.log10(loss)
+    common = {
+        "type": "contour",
+        "x": plane["x"],
+        "y": plane["y"],
+        "customdata": numpy.stack([loss, accuracy], axis=-1).tolist(),
+        "colorscale": "Viridis",
+        "ncontours": 16,
+        "hovertemplate": _HOVER,
+    }
+    bar = _colour_bar("loss, nats", heights)
+    shown = {**common, "z": heights.tolist(), "reversescale": True, "colorbar": bar}
+    bar = _colour_bar("accuracy, %")
+    return shown, {**common, "z": accuracy.tolist(), "visible": False, "colorbar": bar}
+
+
+def _buttons(others: int) -> dict[str, Any]:
+    """Two that show the first or the second trace, and leave all others."""
+    rest = [True] * others
+    return {
+        "type": "buttons",
+        "direction": "right",
+        "x": 0,
+        "y": 1.02,
+        "yanchor": "bottom",
+        "xanchor": "left",
+        "showactive": True,
+        "buttons": [
+            _button("loss", [True, False, *rest]),
+            _button("accuracy", [False, True, *rest]),
+        ],
+    }
+
+
 def surface_chart(plane: Mapping[str, Any]) -> Chart:
     """The loss over the plane as a surface, to be turned, with the curves lying on it."""
     loss, accuracy = _grids(plane)
     heights = numpy.log10(loss)
     x, y = (numpy.array(plane[axis], dtype=float) for axis in "xy")
     height_at = RegularGridInterpolator((y, x), heights, bounds_error=False, fill_value=None)
-    tick_values, tick_texts = _loss_ticks(heights)
-    data: list[dict[str, Any]] = [
-        {
-            "type": "surface",
-            "x": plane["x"],
-            "y": plane["y"],
-            "z": heights.tolist(),
-            "customdata": numpy.stack([loss, accuracy], axis=-1).tolist(),
-            "colorscale": "Viridis",
-            "reversescale": True,
-            "showscale": False,
-            "hovertemplate": "loss %{customdata[0]:.4g} nats<br>"
-            "accuracy %{customdata[1]:.1f} %<extra></extra>",
-        }
-    ]
     lift = 0.01 * max(float(heights.max() - heights.min()), 1e-3)
-    for name, path, colour in _curves(plane):
-        data.append(
-            {
-                "type": "scatter3d",
-                "mode": "lines",
-                "x": path[:, 0].tolist(),
-                "y": path[:, 1].tolist(),
-                "z": (height_at(path[:, ::-1]) + lift).tolist(),
-                "line": {"color": colour, "width": 8},
-                "name": name,
-                "hoverinfo": "name",
-            }
-        )
-    corners = numpy.array(plane["points"], dtype=float)
-    data.append(
+
+    def lying(places: Values) -> dict[str, Any]:
+        above = (height_at(places[:, ::-1]) + lift).tolist()
+        along = {"x": places[:, 0].tolist(), "y": places[:, 1].tolist(), "z": above}
+        return {"type": "scatter3d", **along}
+
+    surface = {
+        "type": "surface",
+        "x": plane["x"],
+        "y": plane["y"],
+        "z": heights.tolist(),
+        "customdata": numpy.stack([loss, accuracy], axis=-1).tolist(),
+        "colorscale": "Viridis",
+        "reversescale": True,
+        "showscale": False,
+        "hovertemplate": _HOVER,
+    }
+    curves = [
         {
-            "type": "scatter3d",
-            "mode": "markers+text",
-            "x": corners[:, 0].tolist(),
-            "y": corners[:, 1].tolist(),
-            "z": (height_at(corners[:, ::-1]) + lift).tolist(),
-            "text": [escape(name, quote=False) for name in plane["names"]],
-            "marker": {"size": 5, "color": "white", "line": {"color": "black", "width": 2}},
-            "hoverinfo": "text",
-            "showlegend": False,
+            **lying(path),
+            "mode": "lines",
+            "line": {"color": colour, "width": 8},
+            "name": name,
+            "hoverinfo": "name",
         }
-    )
-    small = {"tickfont": {"size": 10}}
-    scene = {
-        "xaxis": {"title": {"text": "distance", "font": {"size": 12}}, **small},
-        "yaxis": {"title": {"text": "right angle", "font": {"size": 12}}, **small},
-        "zaxis": {
-            "title": {"text": "loss, nats", "font": {"size": 12}},
-            "tickvals": tick_values,
-            "ticktext": tick_texts,
-            **small,
-        },
-        "camera": {"eye": {"x": -1.35, "y": -1.45, "z": 0.85}, "center": {"z": -0.12}},
-        "aspectmode": "cube",
+        for name, path, colour in _curves(plane)
+    ]
+    networks = {
+        **lying(numpy.array(plane["points"], dtype=float)),
+        "mode": "markers+text",
+        "text": [escape(name, quote=False) for name in plane["names"]],
+        "marker": {"size": 5, "color": "white", "line": {"color": "black", "width": 2}},
+        "hoverinfo": "text",
+        "showlegend": False,
     }
     layout = {
         "height": 440,
@@ -164,9 +143,22 @@ def surface_chart(plane: Mapping[str, Any]) -> Chart:
         "paper_bgcolor": "white",
         "margin": {"l": 0, "r": 0, "t": 0, "b": 0},
         "showlegend": False,
-        "scene": scene,
+        "scene": _scene(heights),
     }
+    data = [surface, *curves, networks]
     return {"data": data, "layout": layout, "narrow": {"height": 340}, "webgl": True}
+
+
+def _scene(heights: Values) -> dict[str, Any]:
+    """The three axes of a surface, and where it is looked at from."""
+    titles = {"xaxis": "distance", "yaxis": "right angle", "zaxis": "loss, nats"}
+    axes: dict[str, dict[str, Any]] = {
+        name: {"title": {"text": text, "font": {"size": 12}}, "tickfont": {"size": 10}}
+        for name, text in titles.items()
+    }
+    axes["zaxis"]["tickvals"], axes["zaxis"]["ticktext"] = _loss_ticks(heights)
+    camera = {"eye": {"x": -1.35, "y": -1.45, "z": 0.85}, "center": {"z": -0.12}}
+    return {**axes, "camera": camera, "aspectmode": "cube"}
 
 
 def _grids(plane: Mapping[str, Any]) -> tuple[Values, Values]:

@@ -11,7 +11,7 @@ import numpy
 from numpy.typing import NDArray
 
 from basinbridge.errors import InputError
-from basinbridge.report.picture import FONT_SIZE, HUES, check_name, save_picture
+from basinbridge.report.picture import FONT_SIZE, HUES, check_name, label_figure, save_picture
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -60,18 +60,7 @@ def plane_figure(result: dict[str, Any]) -> "Figure":
     stretched = abs(shape - true_shape) > 1e-9
     left.set_ylabel("at a right angle" + (", other scale" if stretched else ""), fontsize=FONT_SIZE)
     handles, labels = left.get_legend_handles_labels()
-    if handles:
-        figure.legend(
-            handles,
-            labels,
-            loc="outside lower center",
-            ncols=len(labels),
-            frameon=False,
-            fontsize=FONT_SIZE,
-            handlelength=3,
-        )
-    if result.get("title"):
-        figure.suptitle(result["title"], fontsize=FONT_SIZE + 1, parse_math=False)
+    label_figure(figure, dict(zip(labels, handles, strict=True)), result.get("title"))
     return figure
 
 

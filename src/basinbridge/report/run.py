@@ -74,6 +74,11 @@ class CaseResults:
         names = [pair["parts"].get(part, {}).get(key) for pair in self.entry["pairs"]]
         return [self.run.results[name] for name in names if name in self.run.results]
 
+    def histories(self, part: str, key: str) -> list[list[float]]:
+        """Mean loss of every epoch, in nats, of the same trainings; of none that had no epochs."""
+        records = [one["record"] for one in self.found(part, key)]
+        return [record["history"] for record in records if record.get("history")]
+
     @property
     def kinds(self) -> tuple[str, ...]:
         """What begins the names of scores: nothing, and `robust_` for those under attack."""

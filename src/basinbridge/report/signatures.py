@@ -12,7 +12,7 @@ import numpy
 from numpy.typing import NDArray
 
 from basinbridge.errors import InputError
-from basinbridge.report.picture import FONT_SIZE, HUES, check_name, save_picture
+from basinbridge.report.picture import FONT_SIZE, HUES, check_name, label_figure, save_picture
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -54,17 +54,7 @@ def signatures_figure(result: dict[str, Any]) -> "Figure":
         for one in axes
         for handle, label in zip(*one.get_legend_handles_labels(), strict=True)
     }
-    figure.legend(
-        shown.values(),
-        shown.keys(),
-        loc="outside lower center",
-        ncols=len(shown),
-        frameon=False,
-        fontsize=FONT_SIZE,
-        handlelength=3,
-    )
-    if result.get("title"):
-        figure.suptitle(result["title"], fontsize=FONT_SIZE + 1, parse_math=False)
+    label_figure(figure, shown, result.get("title"))
     return figure
 
 
