@@ -7,20 +7,16 @@ from there. The result is docs/results/robust.json; `--show` prints its tables, 
 With `--auto-attack-images N` the best points and both ends also face AutoAttack on N images.
 """
 
-import argparse
-import json
-import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-import torch
+import resumable
 from torch import nn
 
 import basinbridge as bb
 from basinbridge.curve.files import load_curve, save_curve
-from basinbridge.data.augment import augmentation
 from basinbridge.data.batches import ImageData
 from basinbridge.data.datasets import load
 from basinbridge.evaluate.along import statistics_batches
@@ -28,7 +24,6 @@ from basinbridge.evaluate.autoattack import auto_attack
 from basinbridge.evaluate.batchnorm import reestimate
 from basinbridge.evaluate.robust import best_point
 from basinbridge.experiments.pair import path_entry
-from basinbridge.experiments.provenance import describe_data, describe_device, versions
 from basinbridge.models import Normalised, TinyTen
 from basinbridge.report.picture import read_result, write_result
 from basinbridge.train.loop import Settings
@@ -72,29 +67,15 @@ class Study:
     cache: Path
 
     def settings(self, seed: int, what: str, epochs: int, learning_rate: float) -> Settings:
-        """How networks and curves descend."""
-        return {
-            "epochs": epochs,
-            "learning_rate": learning_rate,
-            "batch_size": self.plan.batch_size,
-            "seed": seed,
-            "objective": bb.adversarial(**asdict(self.plan.training_attack)),
-            "augmentation": augmentation("cifar10"),
-            "mixed_precision": True,
-            "progress": lambda epoch, epochs, loss: note(f"{what} {epoch}/{epochs}: {loss:.4f}"),
-        }
+        """How networks and curves descend, under attack."""
+        settings = resumable.descent(seed, what, epochs, learning_rate, self.plan.batch_size)
+        return {**settings, "objective": bb.adversarial(**asdict(self.plan.training_attack))}
 
     def endpoint(self, seed: int) -> nn.Module:
         """The robust network of a seed, trained now or before."""
-        path = self.cache / f"net-{seed}.safetensors"
-        torch.manual_seed(seed)
-        network = self.empty()
-        if not path.exists():
-            plan = self.plan
-            settings = self.settings(seed, f"network {seed}", plan.epochs, plan.learning_rate)
-            bb.save_state(bb.train(network, self.train_data, **settings).state_dict(), path)
-        network.load_state_dict(bb.load_state(path))
-        return network
+        plan = self.plan
+        settings = self.settings(seed, f"network {seed}", plan.epochs, plan.learning_rate)
+        return resumable.trained(self.cache, seed, self.empty, self.train_data, settings)
 
     def curve(self, name: str) -> bb.Curve:
         """The robust curve by one alignment, fitted now or before."""
@@ -117,10 +98,7 @@ class Study:
     def scores(self, name: str, make: Callable[[], dict[str, Any]]) -> dict[str, Any]:
         """What `make` computes, now or before."""
         path = self.cache / f"{name.replace(' ', '-').replace(',', '')}.json"
-        if not path.exists():
-            note(f"scores: {name}")
-            path.write_text(json.dumps(make()), encoding="utf-8")
-        return dict(json.loads(path.read_text(encoding="utf-8")))
+        return resumable.computed(path, make)
 
     def along(self, curve: bb.Curve) -> dict[str, Any]:
         """Clean and robust scores along a curve."""
@@ -149,7 +127,7 @@ class Study:
             batchnorm_images=plan.batchnorm_images,
             points=plan.points,
         )
-        note(f"\n{found}")
+        resumable.note(f"\n{found}")
         scores = {name: asdict(one) for name, one in found.scores.items()}
         return {"t": found.t, "scores": scores}
 
@@ -183,10 +161,6 @@ class Study:
         return {**found, "best": best}
 
 
-def note(text: str) -> None:
-    print(f"{time.strftime('%H:%M:%S')} {text}", flush=True)
-
-
 def show(result: dict[str, Any]) -> None:
     """The tables of docs/results.md."""
     print("| path | clean average | clean minimum | robust average | robust minimum | barrier |")
@@ -213,24 +187,11 @@ def show(result: dict[str, Any]) -> None:
             print(f"| {which} | {' | '.join(f'{100 * share:.1f}' for share in shares)} |")
 
 
-def options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--data-root", type=Path, help="folder with local copies of data sets")
-    parser.add_argument("--cache", type=Path, default=Path("robust"), help="what is finished")
-    parser.add_argument("--out", type=Path, default=RESULT)
-    parser.add_argument("--show", action="store_true", help="print the tables of --out")
-    for name, value in vars(Plan()).items():
-        if not isinstance(value, bb.Attack):
-            parser.add_argument(f"--{name.replace('_', '-')}", type=type(value), default=value)
-    return parser.parse_args()
-
-
 def main() -> None:
-    chosen = options()
+    chosen, plan = resumable.options(Plan(), __doc__.partition("\n")[0], RESULT)
     if chosen.show:
         show(read_result(chosen.out, "robust"))
         return
-    plan = Plan(**{name: value for name, value in vars(chosen).items() if name in vars(Plan())})
     original, test_data = (
         load("cifar10", split, root=chosen.data_root) for split in ("train", "test")
     )
@@ -238,11 +199,7 @@ def main() -> None:
     train_data, held_out = (
         drawn.part(places) for places in (slice(plan.images), slice(plan.images, None))
     )
-    chosen.cache.mkdir(parents=True, exist_ok=True)
-    kept = chosen.cache / "plan.json"
-    if kept.exists() and json.loads(kept.read_text(encoding="utf-8")) != asdict(plan):
-        raise bb.InputError(f"{kept}: made with other settings; give another --cache")
-    kept.write_text(json.dumps(asdict(plan)), encoding="utf-8")
+    resumable.begin(chosen.cache, asdict(plan))
     study = Study(
         plan,
         train_data,
@@ -251,13 +208,8 @@ def main() -> None:
         lambda: Normalised(TinyTen(), original.mean, original.std),
         chosen.cache,
     )
-    result: dict[str, Any] = {
-        "settings": {**asdict(plan), "dataset": "cifar10", "model": "TinyTen", "seeds": SEEDS},
-        "device": describe_device(torch.device("cpu")),
-        "versions": versions(),
-        "data": describe_data(train_data, test_data),
-        "paths": {},
-    }
+    result = {**resumable.header(plan, train_data, test_data), "paths": {}}
+    result["settings"]["seeds"] = SEEDS
     for name in reversed(CURVES):
         result["paths"][name] = study.path(name)
         write_result(result, chosen.out, "robust")

@@ -6,29 +6,25 @@ takes hours on one core. Whatever is finished lies in CACHE; started again, it g
 The result is docs/results/techniques.json; `--show` prints its tables and computes nothing.
 """
 
-import argparse
-import json
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import resumable
 import torch
 from torch import nn
 
 import basinbridge as bb
 from basinbridge.align.methods import Activations, Method
 from basinbridge.curve.files import load_curve, save_curve
-from basinbridge.data.augment import augmentation
 from basinbridge.data.batches import ImageData
 from basinbridge.data.datasets import load
 from basinbridge.experiments.pair import path_entry
-from basinbridge.experiments.provenance import describe_data, describe_device, versions
 from basinbridge.models import TinyTen
 from basinbridge.report.caption import mean_and_spread
 from basinbridge.report.picture import read_result, write_result
-from basinbridge.state import replacing
 from basinbridge.symmetry.permutation import Permutation
 from basinbridge.train.loop import Settings
 
@@ -74,33 +70,11 @@ class Study:
     test_data: ImageData
     cache: Path
 
-    def settings(self, seed: int, what: str, epochs: int, learning_rate: float) -> Settings:
-        """How networks and curves descend."""
-        return {
-            "epochs": epochs,
-            "learning_rate": learning_rate,
-            "batch_size": self.plan.batch_size,
-            "seed": seed,
-            "augmentation": augmentation("cifar10"),
-            "mixed_precision": True,
-            "progress": lambda epoch, epochs, loss: print(
-                f"{time.strftime('%H:%M:%S')} {what}, epoch {epoch}/{epochs}: {loss:.4f}",
-                flush=True,
-            ),
-        }
-
     def network(self, seed: int) -> nn.Module:
         """The network of a seed, trained now or before."""
-        path = self.cache / f"net-{seed}.safetensors"
-        torch.manual_seed(seed)
-        network = TinyTen()
-        if not path.exists():
-            plan = self.plan
-            settings = self.settings(seed, f"network {seed}", plan.epochs, plan.learning_rate)
-            trained = bb.train(network, self.train_data, **settings)
-            bb.save_state(trained.state_dict(), path)
-        network.load_state_dict(bb.load_state(path))
-        return network
+        plan, what = self.plan, f"network {seed}"
+        settings = resumable.descent(seed, what, plan.epochs, plan.learning_rate, plan.batch_size)
+        return resumable.trained(self.cache, seed, TinyTen, self.train_data, settings)
 
     def joined(
         self, number: int, name: str, make: Callable[[str], tuple[bb.Curve, dict[str, Any]]]
@@ -116,15 +90,16 @@ class Study:
             made, more = make(name)
             record = {"aligned": name not in UNALIGNED, "seconds": time.process_time() - began}
             save_curve(made, saved, {**record, **more})
-        if not scores.exists():
+
+        def scored() -> dict[str, Any]:
             curve, record = load_curve(saved, TinyTen())
             line = bb.Linear.between(curve.network_at(0), curve.state_at(1))
             began = time.process_time()
             found = {"curve": self.scored(curve), "line": self.scored(line)}
             seconds = {"fit": record["seconds"], "evaluate": time.process_time() - began}
-            with replacing(scores) as draft:
-                draft.write_text(json.dumps({**found, **record, "seconds": seconds}))
-        return dict(json.loads(scores.read_text(encoding="utf-8")))
+            return {**found, **record, "seconds": seconds}
+
+        return resumable.computed(scores, scored)
 
     def scored(self, curve: bb.Curve) -> dict[str, Any]:
         """Loss and accuracy along a curve, in the precision that the networks were trained in."""
@@ -159,7 +134,9 @@ class Study:
 
         def settings(name: str) -> Settings:
             what = f"pair {number}, {name}"
-            return self.settings(seeds[0], what, plan.curve_epochs, plan.curve_learning_rate)
+            return resumable.descent(
+                seeds[0], what, plan.curve_epochs, plan.curve_learning_rate, plan.batch_size
+            )
 
         def fitted(name: str) -> tuple[bb.Curve, dict[str, Any]]:
             line = bb.Bezier.between(start, bb.permute(end, symmetry, matched(name)))
@@ -204,40 +181,17 @@ def show(result: dict[str, Any]) -> None:
         print(f"| {name} | {' | '.join(cells)} |")
 
 
-def options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--data-root", type=Path, help="folder with local copies of data sets")
-    parser.add_argument("--cache", type=Path, default=Path("techniques"), help="what is finished")
-    parser.add_argument("--out", type=Path, default=RESULT)
-    parser.add_argument("--show", action="store_true", help="print the tables of --out")
-    for name, value in asdict(Plan()).items():
-        parser.add_argument(f"--{name.replace('_', '-')}", type=type(value), default=value)
-    return parser.parse_args()
-
-
 def main() -> None:
-    chosen = options()
+    chosen, plan = resumable.options(Plan(), __doc__.partition("\n")[0], RESULT)
     if chosen.show:
         show(read_result(chosen.out, "techniques"))
         return
-    plan = Plan(**{name: getattr(chosen, name) for name in asdict(Plan())})
     train_data, test_data = (
         load("cifar10", split, root=chosen.data_root) for split in ("train", "test")
     )
-    chosen.cache.mkdir(parents=True, exist_ok=True)
-    kept = chosen.cache / "plan.json"
-    described = {**asdict(plan), "pairs": None}
-    if kept.exists() and json.loads(kept.read_text(encoding="utf-8")) != described:
-        raise bb.InputError(f"{kept}: made with other settings; give another --cache")
-    kept.write_text(json.dumps(described), encoding="utf-8")
+    resumable.begin(chosen.cache, {**asdict(plan), "pairs": None})
     study = Study(plan, train_data, test_data, chosen.cache)
-    result: dict[str, Any] = {
-        "settings": {**asdict(plan), "dataset": "cifar10", "model": "TinyTen"},
-        "device": describe_device(torch.device("cpu")),
-        "versions": versions(),
-        "data": describe_data(train_data, test_data),
-        "pairs": [],
-    }
+    result = {**resumable.header(plan, train_data, test_data), "pairs": []}
     for number in range(plan.pairs):
         result["pairs"].append(study.pair(number))
         write_result(result, chosen.out, "techniques")
