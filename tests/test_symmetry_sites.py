@@ -106,6 +106,57 @@ def test_two_halves_behind_one_nonlinearity_are_two_sites():
     assert [site.split()[0] for site in found["layers.0.up"]] == ["gelu", "gelu"]
 
 
+def at(symmetry, group):
+    """The positions of a group at each of its sites that is not before a nonlinearity."""
+    return [s.places.tolist() for s in symmetry.groups[group].sites if s.kind != "pre"]
+
+
+def test_zero_padded_shortcuts():
+    """A stream behind the ReLU of each block's sum, from where its neurons join it.
+
+    Block 3 puts 2 channels before the 6 of the stem and 2 behind them, block 5 puts 5 behind.
+    """
+    symmetry = symmetry_of("zero_padded")
+    found = sites(symmetry)
+    sums = [f"relu body.{block}.after" for block in range(1, 7)]
+    assert found["body.0.0"] == ["relu body.0.2", *sums]
+    assert at(symmetry, "body.0.0") == [list(range(6))] * 3 + [list(range(2, 8))] * 4
+    assert found["body.3.body.1.0"] == sums[2:]
+    assert at(symmetry, "body.3.body.1.0") == [[0, 1, 8, 9]] * 4
+    assert found["body.5.body.1.0"] == sums[4:]
+    assert at(symmetry, "body.5.body.1.0") == [list(range(10, 15))] * 2
+    for block in range(1, 7):
+        assert found[f"body.{block}.body.0.0"] == [f"relu body.{block}.body.0.2"]
+    assert len(found) == 9
+
+
+def test_dense_block():
+    """Features where their convolution writes them, as no nonlinearity has them to itself.
+
+    The stem's have two: its own, and that of the first layer. What is inside a layer, and what a
+    transition writes, has one.
+    """
+    found = sites(symmetry_of("densenet121"))
+    assert found["body.0.0"] == ["relu body.0.2", "relu body.1.layers.0.one.1"]
+    assert found["body.4"] == ["relu body.6.layers.0.one.1"]
+    for layer in range(6):
+        here = f"body.1.layers.{layer}"
+        assert found[f"{here}.one.2"] == [f"relu {here}.two.1"]
+        assert found[f"{here}.two.2"] == [f"conv2d {here}.two.2"]
+
+
+def test_pre_activation():
+    """A stream behind the ReLU of each block that reads it, an inside behind its own."""
+    found = sites(symmetry_of("wide_resnet"))
+    assert found["body.0"] == ["relu body.1"]
+    assert found["body.1.two"] == ["relu body.2", "relu body.3"]
+    assert found["body.3.two"] == ["relu body.4", "relu body.5"]
+    assert found["body.5.two"] == [f"relu body.{place}" for place in (6, 7, 8, 10)]
+    for block in range(1, 9):
+        assert found[f"body.{block}.norms.1"] == [f"relu body.{block}"]
+    assert len(found) == 12
+
+
 def test_experts_and_heads_of_one_tensor():
     """Experts behind their ReLU, heads where the products write them, each on two dimensions."""
     symmetry = symmetry_of("experts")

@@ -1,7 +1,10 @@
 """Where to observe the groups of a network: at which activation, and at which positions of it.
 
 Behind a nonlinearity, if the group's members and nothing else stand on an axis there (and before
-it); else where sums or contractions write them; else wherever they stand. Blocks with observed
+it), or if what goes into it is a sum: a residual stream to which zero-padded shortcuts have added
+neurons is one axis of several groups. Not so behind a concatenation, or each feature of a DenseNet
+would be observed in all layers that follow. Else where sums or contractions write the group; else
+wherever it stands. Blocks with observed
 groups within them are told apart by these, and else only behind a nonlinearity of their own.
 
 Activations on which another group stands as well (a mixer's transposed stream) come last: that
@@ -46,6 +49,7 @@ def sites_of(
             for family, dims, places in members.on(value := values[node.name]):
                 pooled = members.beside(value, dims)
                 exact = sum(place.size for place in places) == prod(value.shape[d] for d in dims)
+                exact |= kind == "post" and _is_sum(_before(node, values))
                 rank = kind if exact else {"written": "parts"}.get(kind, "parts of any")
                 sites = found[family].setdefault((bool(pooled), rank, len(dims)), [])
                 before = _before(node, values) if rank == "post" else None
@@ -101,6 +105,10 @@ def _site(
 ) -> Site:
     blocks = dims[0] if len(dims) == 2 else None
     return Site(number, node.name, dims[-1], places, kind, pooled, blocks)
+
+
+def _is_sum(node: fx.Node | None) -> bool:
+    return node is not None and operator_of(node) == "add"
 
 
 def _before(node: fx.Node, values: Mapping[str, Value]) -> fx.Node | None:
