@@ -3,9 +3,10 @@
 from dataclasses import replace
 from functools import partial
 
+from basinbridge.experiments.exhibits import EXHIBITS, SCHEDULES, STAND_IN
 from basinbridge.experiments.plan import plan_case, write_plan
 from basinbridge.experiments.run import run
-from basinbridge.experiments.specs import EXHIBITS, SCHEDULES, STAND_IN, Training
+from basinbridge.experiments.specs import Training
 from basinbridge.experiments.store import Store, in_order
 from basinbridge.experiments.work import carry_out
 from basinbridge.experiments.workplace import Workplace

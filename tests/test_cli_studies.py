@@ -7,13 +7,13 @@ from small_runs import SHORTEST
 from test_cli import call
 
 from basinbridge.cli.reproduce_work import plans_for
-from basinbridge.experiments import specs
+from basinbridge.experiments import exhibits
 
 
 @pytest.fixture(autouse=True)
 def no_data_but_digits(monkeypatch):
     """The shortest of schedules, and no data sets on the machine or the Hub."""
-    monkeypatch.setitem(specs.SCHEDULES, "smoke", SHORTEST)
+    monkeypatch.setitem(exhibits.SCHEDULES, "smoke", SHORTEST)
     monkeypatch.delenv("BASINBRIDGE_DATA", raising=False)
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
 
@@ -90,7 +90,7 @@ def test_status_of_a_folder_without_a_run(tmp_path, monkeypatch, capsys):
 
 def test_a_smoke_run_takes_the_data_that_are_there(tmp_path):
     (tmp_path / "cifar10").mkdir()
-    smoke, paper = SHORTEST, specs.SCHEDULES["paper"]
+    smoke, paper = SHORTEST, exhibits.SCHEDULES["paper"]
     names = [plan.case.name for plan in plans_for("table1", None, None, smoke, tmp_path)]
     assert names == ["tinyten/cifar10"]
     assert len(plans_for("table1", None, None, paper, tmp_path)) == 9
@@ -99,7 +99,7 @@ def test_a_smoke_run_takes_the_data_that_are_there(tmp_path):
 
 
 def test_seeds_give_as_many_pairs_as_they_are_for_figures_too():
-    paper = specs.SCHEDULES["paper"]
+    paper = exhibits.SCHEDULES["paper"]
     (plan,) = plans_for("figure3", "tinyten/cifar100", (4, 5, 8, 9), paper, None)
     assert [pair.seeds for pair in plan.pairs] == [(4, 5), (8, 9)]
 

@@ -7,8 +7,9 @@ import torch
 from small_runs import SHORTEST
 
 from basinbridge.experiments.estimate import FACTS, Speeds, measure, seconds_of, sizes_of
+from basinbridge.experiments.exhibits import EXHIBITS, SCHEDULES, STAND_IN
 from basinbridge.experiments.plan import plan_case
-from basinbridge.experiments.specs import EXHIBITS, SCHEDULES, STAND_IN, Case
+from basinbridge.experiments.specs import Case
 from basinbridge.experiments.store import in_order
 
 SPEEDS = Speeds(training=1.0, curve=10.0, permutation=100.0, scoring=1e-3, discovery=5.0)

@@ -7,8 +7,9 @@ import pytest
 from small_runs import SHORTEST, small_plans
 
 from basinbridge.errors import InputError
+from basinbridge.experiments.exhibits import EXHIBITS, SCHEDULES
 from basinbridge.experiments.plan import plan_case, read_plan, write_plan
-from basinbridge.experiments.specs import EXHIBITS, SCHEDULES, Case
+from basinbridge.experiments.specs import Case
 from basinbridge.experiments.store import Store, in_order
 
 PAIRS = ((0, 1), (2, 3), (4, 5))

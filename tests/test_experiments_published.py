@@ -2,8 +2,9 @@
 
 import pytest
 
+from basinbridge.experiments.exhibits import ALIGNED, EXHIBITS, UNALIGNED
 from basinbridge.experiments.published import TABLE_1, published
-from basinbridge.experiments.specs import ALIGNED, EXHIBITS, UNALIGNED, Case
+from basinbridge.experiments.specs import Case
 
 TABLE = EXHIBITS["table1"]
 

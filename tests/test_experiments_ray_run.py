@@ -92,9 +92,9 @@ def test_a_lost_workers_stage_is_done_again_and_a_failure_takes_only_what_needs_
 def test_the_command_does_it_too(tmp_path, monkeypatch, capsys):
     from test_cli import call
 
-    from basinbridge.experiments import specs
+    from basinbridge.experiments import exhibits
 
-    monkeypatch.setitem(specs.SCHEDULES, "smoke", SHORTEST)
+    monkeypatch.setitem(exhibits.SCHEDULES, "smoke", SHORTEST)
     arguments = ["table2", "--only", "digitsnet/digits", "--schedule", "smoke", "--seeds", "0,1"]
     command = ["reproduce", *arguments, "--executor", "ray", "--out", tmp_path]
     assert call(monkeypatch, *command) == 0

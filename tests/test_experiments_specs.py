@@ -4,7 +4,7 @@ import pytest
 
 from basinbridge.data.datasets import is_local
 from basinbridge.errors import InputError
-from basinbridge.experiments.specs import (
+from basinbridge.experiments.exhibits import (
     ALIGNED,
     DATASETS,
     EXHIBITS,
@@ -13,11 +13,10 @@ from basinbridge.experiments.specs import (
     PAM_UNALIGNED,
     SCHEDULES,
     UNALIGNED,
-    Case,
     chosen_cases,
     chosen_exhibits,
-    pairs_of,
 )
+from basinbridge.experiments.specs import Case, pairs_of
 
 TABLE = EXHIBITS["table1"]
 

@@ -214,8 +214,9 @@ def test_data_that_changed_under_a_run_are_refused(made, tmp_path):
 
 
 def test_missing_data_fail_with_their_name_and_write_nothing(tmp_path, monkeypatch):
+    from basinbridge.experiments.exhibits import EXHIBITS
     from basinbridge.experiments.plan import plan_case
-    from basinbridge.experiments.specs import EXHIBITS, Case
+    from basinbridge.experiments.specs import Case
 
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     plan = plan_case(EXHIBITS["table2"], Case("TinyTen", "cifar100"), ((0, 1),), SHORTEST)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from basinbridge.experiments.specs import EXHIBITS
+from basinbridge.experiments.exhibits import EXHIBITS
 from basinbridge.report.html import html_of, write_html
 from basinbridge.report.run import read_run
 

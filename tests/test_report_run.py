@@ -6,8 +6,9 @@ import statistics
 import pytest
 
 from basinbridge.errors import InputError
+from basinbridge.experiments.exhibits import STAND_IN
 from basinbridge.experiments.published import Published
-from basinbridge.experiments.specs import STAND_IN, Case
+from basinbridge.experiments.specs import Case
 from basinbridge.reading import read_record
 from basinbridge.report.comparison import print_comparison
 from basinbridge.report.pictures import write_pictures

@@ -14,18 +14,10 @@ from ..data.datasets import is_local
 from ..errors import InputError
 from ..experiments import work
 from ..experiments.estimate import FACTS, Speeds, measure, seconds_of, sizes_of
+from ..experiments.exhibits import SCHEDULES, STAND_IN, chosen_cases, chosen_exhibits
 from ..experiments.plan import PLAN, CasePlan, plan_case, read_plan, write_plan
 from ..experiments.run import Outcome, run
-from ..experiments.specs import (
-    SCHEDULES,
-    STAND_IN,
-    Case,
-    Exhibit,
-    Schedule,
-    chosen_cases,
-    chosen_exhibits,
-    pairs_of,
-)
+from ..experiments.specs import Case, Exhibit, Schedule, pairs_of
 from ..experiments.store import Stage, Store, in_order
 from ..experiments.workplace import Workplace
 from ..reading import blaming

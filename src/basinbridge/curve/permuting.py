@@ -217,8 +217,7 @@ def conditional_gradient(
         global_seed(recipe.seed, first.points.device),
         Keeper(recipe.checkpoint, position, carried, shuffles, data, compared) as keeper,
     ):
-        for epoch, loss_before in enumerate(position.history):
-            recipe.tell(epoch + 1, loss_before)
+        recipe.tell_again(position.history)
         while position.epoch < recipe.epochs:
             end, curve = curve_of(current)
             batches = training_batches(

@@ -12,17 +12,8 @@ from typing import Any
 from ..errors import InputError
 from ..reading import read_json
 from ..state import replacing
-from .specs import (
-    ALIGNED,
-    EXHIBITS,
-    UNALIGNED,
-    Case,
-    CurveMethod,
-    Exhibit,
-    Part,
-    Schedule,
-    Training,
-)
+from .exhibits import ALIGNED, EXHIBITS, UNALIGNED
+from .specs import Case, CurveMethod, Exhibit, Part, Schedule, Training
 from .store import Stage, Store, in_order
 
 FORMAT = 1

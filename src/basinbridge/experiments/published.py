@@ -2,7 +2,8 @@
 
 from dataclasses import dataclass
 
-from .specs import DATASETS, Case
+from .exhibits import DATASETS
+from .specs import Case
 
 
 @dataclass(frozen=True)

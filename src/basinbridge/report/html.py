@@ -8,7 +8,7 @@ from importlib import import_module, resources
 from pathlib import Path
 
 from basinbridge.errors import InputError
-from basinbridge.experiments.specs import EXHIBITS
+from basinbridge.experiments.exhibits import EXHIBITS
 from basinbridge.report.caption import mean_and_spread
 from basinbridge.report.charts import Chart, paths_chart, signature_chart, training_chart
 from basinbridge.report.html_settings import settings_section

@@ -2,7 +2,7 @@
 
 import copy
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypedDict, Unpack
 
@@ -80,6 +80,11 @@ class Recipe:
         """Call `progress`, if there is one, behind an epoch."""
         if self.progress is not None:
             self.progress(epoch, self.epochs, loss)
+
+    def tell_again(self, history: Sequence[float]) -> None:
+        """The same for all epochs before a checkpoint."""
+        for epoch, loss in enumerate(history, start=1):
+            self.tell(epoch, loss)
 
 
 class Settings(TypedDict, total=False):
@@ -184,11 +189,10 @@ def descend(
     Returns the mean loss of every epoch, in nats. Raises `InputError` naming the step, what `where`
     says of it, and the learning rate if a loss, a gradient or a weight is no longer finite.
     """
-    seed = recipe.seed
+    seed, batch_size = recipe.seed, recipe.batch_size
     if recipe.ranks is not None:
-        seed += recipe.ranks.seed_offset
+        seed, batch_size = seed + recipe.ranks.seed_offset, batch_size // recipe.ranks.count
         data, step = recipe.ranks.share(data), recipe.ranks.together(step, gradient)
-    batch_size = recipe.batch_size // (recipe.ranks.count if recipe.ranks else 1)
     generator = torch.Generator().manual_seed(seed)
     optimizer, momentum = _optimizer(weights, gradient, recipe)
     total = torch.zeros((), device=weights.device)
@@ -204,8 +208,7 @@ def descend(
         global_seed(seed, weights.device),
         Keeper(recipe.checkpoint, position, changed, generator, data, compared) as keeper,
     ):
-        for epoch, loss_before in enumerate(position.history):
-            recipe.tell(epoch + 1, loss_before)
+        recipe.tell_again(position.history)
         while position.epoch < recipe.epochs and not (best and best.is_over()):
             batches = training_batches(
                 data,
