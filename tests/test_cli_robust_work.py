@@ -123,6 +123,12 @@ def refused(*arguments):
     return str(done.exception)
 
 
+def test_options_of_an_attack_without_one_are_refused(tmp_path):
+    for option in (["--epsilon", 0.1], ["--attack-steps", 3]):
+        said = refused("train", *PLAIN, *option, "--out", tmp_path / "never.safetensors")
+        assert "need --objective adversarial" in said
+
+
 def test_networks_of_two_kinds_or_of_other_data_are_refused(folder, monkeypatch):
     plain, out = folder / "standard.safetensors", folder / "never.safetensors"
     run("train", *PLAIN, "--epochs", 0, "--out", plain)

@@ -27,8 +27,8 @@ def test_training_states_epochs_and_learning_rates():
 
 def test_the_run_states_what_it_used():
     assert describe_run(sample_report()) == (
-        "batch size 32; 61 points along a path; 1,197 images for alignment; 1,197 for batch norm; "
-        "seeds 0 and 1; 5.5 s"
+        "batch size 32; 61 points along a path; 1,197 images for alignment; "
+        "1,197 images for batch norm; seeds 0 and 1; 5.5 s"
     )
     assert describe_run(sample_report(4)).endswith("; 4 pairs; 22.0 s")
 

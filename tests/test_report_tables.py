@@ -52,6 +52,15 @@ def test_scores_under_attack_stand_in_a_table_of_their_own():
     assert "attack" not in printed(sample_report())
 
 
+def test_what_was_used_is_broken_between_its_parts_only():
+    lines = printed(sample_report()).splitlines()
+    used = lines[next(place for place, one in enumerate(lines) if "batch size" in one) :]
+    assert len(used) == 2
+    assert used[0].endswith("alignment;")
+    assert used[1].startswith("1,197 images for batch norm; seeds 0 and 1; ")
+    assert used[1].endswith(" s")
+
+
 def test_rows_stand_in_the_paths_order():
     lines = printed(sample_report()).splitlines()
     rows = [line[:18].strip() for line in lines if line.startswith(("linear", "curve"))]

@@ -88,7 +88,7 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     Raises `InputError` for a file that is missing or not whole, or has numbers of unusual types.
     """
     if not path.is_file():
-        raise InputError(f"{path}: no such file")
+        raise InputError(f"{path}: {_absence(path)}")
     try:
         with safe_open(path, framework="pt") as file:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
@@ -97,6 +97,11 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
         raise InputError(f"{path}: not a readable safetensors file ({reason(error)})") from error
     _check_tensors(path, tensors)
     return tensors, metadata
+
+
+def _absence(path: Path) -> str:
+    """Why a path is no file."""
+    return "is a folder; give a file" if path.is_dir() else "no such file"
 
 
 def read_record(path: Path) -> dict[str, Any]:
@@ -136,7 +141,7 @@ def read_pickle(path: Path) -> dict[str, Tensor]:
     than they hold are refused: packed entries, and tensors larger than their storage.
     """
     if not path.is_file():
-        raise InputError(f"{path}: no such file")
+        raise InputError(f"{path}: {_absence(path)}")
     try:
         _check_archive(path)
         content = torch.load(path, map_location="cpu", weights_only=True)

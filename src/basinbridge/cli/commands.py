@@ -80,7 +80,9 @@ def evaluate(
     subject: options.Subject,
     out: Annotated[Path, typer.Option(help="Folder for report.json and curve.png.")],
     points: Annotated[int, typer.Option(min=2, help="Equally spaced t, ends included.")] = 61,
-    lines: Annotated[bool, typer.Option(help="Also the straight line below every curve.")] = True,
+    no_lines: Annotated[
+        bool, typer.Option("--no-lines", help="Leave out the straight line below every curve.")
+    ] = False,
     batchnorm_images: options.BatchnormImages = 2_000,
     objective: options.Objective = options.STANDARD,
     force: options.Force = False,
@@ -92,7 +94,7 @@ def evaluate(
     refuse_to_overwrite(out / "report.json", force)
     work = setting(subject, objective, curves)
     with Bars() as bars:
-        found = evaluate_curves(work, curves, points, lines, batchnorm_images, watch=bars)
+        found = evaluate_curves(work, curves, points, not no_lines, batchnorm_images, watch=bars)
     show_report(found, out)
 
 

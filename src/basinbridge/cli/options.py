@@ -73,7 +73,7 @@ class Subject:
     model: Annotated[
         str,
         typer.Option(
-            help="One of ours (TinyTen, ResNet32, GoogLeNet, DigitsNet) or package.module:factory."
+            help="TinyTen, ResNet32, GoogLeNet, DigitsNet, or what makes yours, as module:factory."
         ),
     ]
     dataset: Annotated[
@@ -140,6 +140,7 @@ class Objective:
     epsilon: Annotated[
         float | None,
         typer.Option(
+            min=0,
             help="Half-width of the attack, of pixels in [0, 1]; a step is a quarter of it.",
             rich_help_panel=_ATTACK,
         ),

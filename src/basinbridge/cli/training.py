@@ -120,4 +120,4 @@ def pam(
         point = save_best(work, found.curve, beside(out), watch=bars)
     if point is not None:
         print(f"{point}\n{beside(out)}: the most robust network")
-    print(f"{out}: objective {' > '.join(f'{value:.4f}' for value in found.history)} nats")
+    print(f"{out}: objective {' -> '.join(f'{value:.4f}' for value in found.history)} nats")

@@ -135,6 +135,8 @@ def setting(
         )
         raise InputError(f"{one} normalises its images itself, {other} does not; give two alike")
     attacked = objective.objective == "adversarial"
+    if not attacked and objective != STANDARD:
+        raise InputError("--epsilon and --attack-steps need --objective adversarial; add it")
     if attacked and not all(inside.values()):
         raise InputError(
             f"{files[0]}: was not trained with --objective adversarial; "

@@ -11,7 +11,7 @@ _COUNTED = (
     ("batch size {}", "batch_size"),
     ("{} points along a path", "points"),
     ("{} images for alignment", "alignment_images"),
-    ("{} for batch norm", "batchnorm_images"),
+    ("{} images for batch norm", "batchnorm_images"),
 )
 
 

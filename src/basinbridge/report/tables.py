@@ -11,6 +11,8 @@ from basinbridge.report.caption import (
 )
 from basinbridge.report.load import all_pairs, is_robust, present_paths
 
+WIDTH = 80
+
 if TYPE_CHECKING:
     from rich.console import Console
 
@@ -125,4 +127,15 @@ def _lines_below(report: dict[str, Any], sign: str) -> list[str]:
     if len(pairs) > 1:
         lines.append(f"values are mean {sign} sample standard deviation over the pairs")
     described = describe_training(report), describe_attack(report), describe_run(report)
-    return lines + [line for line in described if line]
+    return lines + [line for text in described if text for line in _broken(text)]
+
+
+def _broken(text: str) -> list[str]:
+    """A text in lines of at most 80 characters, broken behind semicolons."""
+    lines: list[str] = []
+    for part in text.split("; "):
+        if lines and len(f"{lines[-1]}; {part}") < WIDTH:
+            lines[-1] += f"; {part}"
+        else:
+            lines.append(part)
+    return [f"{line};" for line in lines[:-1]] + lines[-1:]
