@@ -1,5 +1,8 @@
 """The proof must see through every layer: a single axis left behind is noticed."""
 
+import os
+import subprocess
+import sys
 from dataclasses import replace
 
 import pytest
@@ -56,3 +59,33 @@ def test_a_network_that_draws_random_numbers_is_told_so(draw):
 
     with pytest.raises(bb.SymmetryError, match="draws random numbers"):
         bb.discover(Net(), torch.zeros(2, 3))
+
+
+MEMORY = """
+import resource, torch
+import basinbridge as bb
+def peak():
+    return 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+bb.discover(torch.nn.Linear(2, 2), torch.zeros(2, 2))  # loads torch.export
+layers = [torch.nn.Linear(3000, 3000) for _ in range(3)]
+network = torch.nn.Sequential(*layers, torch.nn.Linear(3000, 2))
+size = sum(4 * parameter.numel() for parameter in network.parameters())
+before = peak()
+symmetry = bb.discover(network, torch.zeros(2, 3000), proof=False)
+found = peak()
+bb.discover(network, torch.zeros(2, 3000))
+print(len(symmetry.groups), (found - before) / size, (peak() - before) / size)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the resident size is counted as on Linux")
+def test_memory_is_a_copy_of_the_network_and_less_than_that_without_the_proof():
+    """Beyond the network; what it frees is to go back to the system at once."""
+    eager = {"MALLOC_MMAP_THRESHOLD_": "1000000", "MALLOC_TRIM_THRESHOLD_": "1000000"}
+    ran = subprocess.run(
+        [sys.executable, "-c", MEMORY], env={**os.environ, **eager}, capture_output=True, check=True
+    )
+    groups, found, proved = map(float, ran.stdout.split())
+    assert groups == 3
+    assert found < 0.5
+    assert 1 < proved < 2

@@ -78,3 +78,10 @@ def ranked(call: Call) -> Result:
         value = call.pin(value, dims)
     axes = reduced(call, value, dims, keep=len(call.shape) == len(value.shape))
     return [axes] * len(call.shapes) if len(call.shapes) > 1 else axes
+
+
+@rule("bucketize")
+def bucketize(call: Call) -> Result:
+    """Every element by itself; the boundaries keep their order."""
+    call.pin(call.tensor("boundaries"), [0])
+    return call.tensor("self").axes
