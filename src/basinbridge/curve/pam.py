@@ -68,11 +68,12 @@ def pam(
 ) -> PamResult:
     """A permutation of `net_b` and a curve from `net_a` to it, learned in turns.
 
-    `start` is where the permutation begins: "aligned" (by `align`), "identity", or one of your
-    own. `between` makes the curve that is fitted, on the line between two networks: a Bezier curve
-    of one bend unless given, else for one `functools.partial(PolyChain.between, bends=3)`; its ends
-    must stay. `settings` are those of `fit`, and hold for the curve; a permutation step takes
-    `permutation_epochs` at half the curve's learning rate. Its `method` is one of
+    `start` is where the permutation begins: "aligned" (by `align`, on inputs as they are, whatever
+    the objective), "identity", or one of your own. `between` makes the curve that is fitted, on the
+    line between two networks: a Bezier curve of one bend unless given, else for one
+    `functools.partial(PolyChain.between, bends=3)`; its ends must stay. `settings` are those of
+    `fit`, and hold for the curve; a permutation step takes `permutation_epochs` at half the curve's
+    learning rate. Its `method` is one of
 
     - "projected", the paper's: SGD over relaxed permutations (`relax`), each step projected onto
       the doubly stochastic matrices, and at the end rounded: the nearest permutation, `samples`
