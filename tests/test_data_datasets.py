@@ -1,3 +1,5 @@
+import sys
+
 import pytest
 import torch
 
@@ -41,6 +43,11 @@ class TestDigits:
     def test_pixels_and_labels_belong_together_and_the_split_never_changes(self):
         assert load("digits", "train").fingerprint() == "b3811ddf4401edea"
         assert load("digits", "test").fingerprint() == "d388c1bad494961c"
+
+    def test_without_scikit_learn_a_line_says_what_to_install(self, monkeypatch):
+        monkeypatch.setattr(sys, "path", [])
+        with pytest.raises(InputError, match=r"basinbridge\[cli\]"):
+            load("digits", "train")
 
     def test_mean_and_std_are_the_training_splits_in_both(self):
         training, test = load("digits", "train"), load("digits", "test")

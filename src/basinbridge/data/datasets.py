@@ -5,13 +5,15 @@ import hashlib
 import os
 import re
 from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from basinbridge.data.batches import ImageData
-from basinbridge.data.decode import Source, Split, decode, extra
+from basinbridge.data.decode import Source, Split, decode
 from basinbridge.errors import InputError
 
 _DIGITS_TRAINED_ON = 1197
@@ -144,13 +146,25 @@ def _folder_under(root: Path, short: str) -> Path | None:
 
 
 def _digits(split: Split) -> ImageData:
-    bunch = extra("sklearn.datasets").load_digits()
-    pixels = (torch.tensor(bunch.images) / 16 * 255).round().to(torch.uint8)[:, None]
-    labels = torch.tensor(bunch.target, dtype=torch.int64)
+    table = torch.from_numpy(np.loadtxt(_digits_table(), delimiter=","))
+    pixels = (table[:, :-1].reshape(-1, 1, 8, 8) / 16 * 255).round().to(torch.uint8)
+    labels = table[:, -1].long()
     # By hash: no library's random numbers, so no release of one can change the split.
     order = sorted(range(len(labels)), key=lambda i: hashlib.sha256(str(i).encode()).digest())
     training, test = order[:_DIGITS_TRAINED_ON], order[_DIGITS_TRAINED_ON:]
     mean, std = channel_statistics(pixels[training])
     chosen = training if split == "train" else test
-    class_names = tuple(str(name) for name in bunch.target_names)
+    class_names = tuple(map(str, range(10)))
     return ImageData("digits", pixels[chosen], labels[chosen], class_names, mean, std)
+
+
+def _digits_table() -> Path:
+    """The file that `sklearn.datasets.load_digits` reads: a row for each image, its label last.
+
+    Importing scikit-learn for it would take longer than anything else about this data set.
+    """
+    try:
+        package = distribution("scikit-learn")
+    except PackageNotFoundError as error:
+        raise InputError("digits come with scikit-learn: pip install 'basinbridge[cli]'") from error
+    return Path(str(package.locate_file("sklearn/datasets/data/digits.csv.gz")))
