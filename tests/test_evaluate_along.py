@@ -41,6 +41,38 @@ def test_batch_norm_is_reestimated_at_every_point_ends_included(name):
         assert report.loss[place] != pytest.approx(left.loss[place], rel=1e-3)
 
 
+@pytest.mark.parametrize("as_batches", [False, True])
+def test_batch_norm_sees_augmented_images_and_scores_plain_ones(as_batches):
+    curve = CURVES["line"](built("digits"), built("digits", seed=1))
+    data, training = data_for("digits", 7), data_for("digits", 12, seed=5)
+    given = [training] if as_batches else training
+    found = bb.evaluate(
+        curve, data, batchnorm_data=given, points=2, augmentation=lambda images: 3 * images - 1
+    )
+    changed = 3 * training[0] - 1, training[1]
+    wanted = bb.evaluate(curve, data, batchnorm_data=changed, points=2)
+    assert found.loss == pytest.approx(wanted.loss, rel=1e-9)
+    assert found.batchnorm_images == 12
+    plain = bb.evaluate(curve, data, batchnorm_data=training, points=2)
+    assert found.loss != pytest.approx(plain.loss, rel=1e-3)
+
+
+def test_a_random_augmentation_is_the_same_at_every_t_and_every_time():
+    network = built("digits")
+    standing = CURVES["line"](network, network)
+    data, training = data_for("digits", 7), data_for("digits", 12, seed=5)
+
+    def noisy(images):
+        return images + torch.randn_like(images)
+
+    torch.manual_seed(1)
+    one = bb.evaluate(standing, data, batchnorm_data=training, points=3, augmentation=noisy)
+    torch.manual_seed(2)
+    other = bb.evaluate(standing, data, batchnorm_data=training, points=3, augmentation=noisy)
+    assert one == other
+    assert len(set(one.loss)) == 1
+
+
 def test_the_image_limit_holds_and_is_recorded():
     curve = CURVES["line"](built("digits"), built("digits", seed=1))
     data, training = data_for("digits", 5), data_for("digits", 40, seed=5)

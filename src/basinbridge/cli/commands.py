@@ -84,6 +84,9 @@ def evaluate(
         bool, typer.Option("--no-lines", help="Leave out the straight line below every curve.")
     ] = False,
     batchnorm_images: options.BatchnormImages = 2_000,
+    augment: Annotated[
+        bool, typer.Option(help="Augment batch norm's images as in training.")
+    ] = True,
     objective: options.Objective = options.STANDARD,
     force: options.Force = False,
 ) -> None:
@@ -94,7 +97,9 @@ def evaluate(
     refuse_to_overwrite(out / "report.json", force)
     work = setting(subject, objective, curves)
     with Bars() as bars:
-        found = evaluate_curves(work, curves, points, not no_lines, batchnorm_images, watch=bars)
+        found = evaluate_curves(
+            work, curves, points, not no_lines, batchnorm_images, augment, watch=bars
+        )
     show_report(found, out)
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from ..curve.paths import Curve, Linear
+from ..data.augment import augmentation
 from ..errors import InputError
 from ..evaluate.along import evaluate
 from ..experiments.pair import Watch, endpoints_of, path_entry, report_of
@@ -28,6 +29,7 @@ def evaluate_curves(
     points: int,
     lines: bool,
     batchnorm_images: int,
+    augment: bool,
     *,
     watch: Watch,
 ) -> dict[str, Any]:
@@ -54,6 +56,7 @@ def evaluate_curves(
                 batchnorm_data=work.train_data,
                 points=points,
                 batchnorm_images=batchnorm_images,
+                augmentation=augmentation(work.train_data.name) if augment else None,
                 attack=work.attack,
                 progress=lambda done, total, name=name: watch(f"evaluating {name}", done, total),  # type: ignore[misc]
             )
@@ -77,6 +80,7 @@ def evaluate_curves(
         "batch_size": records[0].get("batch_size"),
         "points": points,
         "batchnorm_images": min(batchnorm_images, len(work.train_data)),
+        "augment": augment,
         "attack": None if work.attack is None else asdict(work.attack),
         "curves": records,
     }

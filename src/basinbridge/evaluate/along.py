@@ -11,7 +11,15 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from ..curve.paths import Curve
-from ..data.batches import Batch, Data, ImageData, evaluation_batches, global_seed
+from ..data.batches import (
+    Augmentation,
+    Batch,
+    Data,
+    ImageData,
+    evaluation_batches,
+    global_seed,
+    training_batches,
+)
 from ..errors import InputError
 from ..state import bind
 from ..train.adversarial import Attack
@@ -101,6 +109,7 @@ def evaluate(
     points: int = 61,
     batchnorm_images: int = BATCHNORM_IMAGES,
     batch_size: int = BATCH_SIZE,
+    augmentation: Augmentation | None = None,
     attack: Attack | None = None,
     restarts: int = 1,
     progress: Callable[[int, int], None] | None = None,
@@ -110,7 +119,9 @@ def evaluate(
     `batchnorm_data` is training data without augmentation: a random `batchnorm_images` of it (the
     first so many where it is an iterable) give the batch-norm statistics of every point, ends
     included. It is needed only for a network with batch norm, and left out keeps the statistics
-    that the curve interpolates. `progress(done, points)` is called after every point.
+    that the curve interpolates. Give the `augmentation` of the training too: weights fit the
+    statistics that they were trained under, and those of plain images can cost points of accuracy
+    (`docs/results.md`). `progress(done, points)` is called after every point.
 
     With an `attack`, the report has the `robust` scores too, of the worst of `restarts` attacks on
     each input; the statistics of batch norm then come from attacked images, for both kinds of
@@ -128,7 +139,9 @@ def evaluate(
     vector = curve.points[0].clone()
     bind(network, vector)
     tests = prepared(data, batch_size, vector.device)
-    statistics = statistics_batches(network, batchnorm_data, batchnorm_images, vector.device)
+    statistics = statistics_batches(
+        network, batchnorm_data, batchnorm_images, vector.device, augmentation=augmentation
+    )
     times = [place / (points - 1) for place in range(points)]
     scores, robust = [], []
     for done, t in enumerate(times, start=1):
@@ -184,11 +197,13 @@ def statistics_batches(
     *,
     batch_size: int = BATCH_SIZE,
     seed: int = 0,
+    augmentation: Augmentation | None = None,
 ) -> list[Batch]:
     """Equal batches for batch-norm statistics: a random choice of images, or an iterable's first.
 
     Batches are of `batch_size` or a little less, so that few images or none are left over. Empty if
-    there are no data or the network has no batch norm.
+    there are no data or the network has no batch norm. With an `augmentation` each image is
+    augmented once, as `seed` says.
     """
     if images < 1:
         raise InputError(f"batch norm's statistics need images: give 1 or more, not {images}")
@@ -203,10 +218,18 @@ def statistics_batches(
         images = max(1, len(chosen))
         data = (data[0][chosen.to(data[0].device)], data[1][chosen.to(data[1].device)])
     batch_size = images // math.ceil(images / batch_size)
-    batches = [
-        (_channels_last(inputs), labels)
-        for inputs, labels in evaluation_batches(data, batch_size, device=device, limit=images)
-    ]
+    if augmentation is None:
+        drawn = evaluation_batches(data, batch_size, device=device, limit=images)
+    else:
+        chance = torch.Generator().manual_seed(seed)
+        drawn = training_batches(
+            data, batch_size, generator=chance, device=device, augmentation=augmentation
+        )
+    batches: list[Batch] = []
+    for inputs, labels in drawn:
+        batches.append((_channels_last(inputs), labels))
+        if sum(len(seen) for _, seen in batches) >= images:
+            break
     return [batch for batch in batches if len(batch[1]) == len(batches[0][1])]
 
 

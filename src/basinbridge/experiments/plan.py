@@ -158,6 +158,7 @@ class _Builder:
         settings = {
             "points": self.schedule.points,
             "batchnorm_images": self.schedule.batchnorm_images,
+            "augment": curve.settings["training"]["augment"],
             "path": "line" if line else "curve",
         }
         what = f"evaluate {'the line of ' if line else ''}{method.title}"

@@ -134,6 +134,7 @@ def _evaluate(job: Job) -> None:
         batchnorm_data=job.train_data,
         points=job.settings["points"],
         batchnorm_images=job.batchnorm_images(),
+        augmentation=job.augmentation(),
         attack=job.attack,
         progress=job.progress,
     )

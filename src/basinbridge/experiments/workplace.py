@@ -12,7 +12,7 @@ from torch import nn
 from ..curve.files import load_curve
 from ..curve.paths import Curve
 from ..data.augment import augmentation
-from ..data.batches import ImageData
+from ..data.batches import Augmentation, ImageData
 from ..data.datasets import load
 from ..errors import InputError
 from ..models.load import build
@@ -149,6 +149,11 @@ class Job:
         wanted: int | None = self.settings["batchnorm_images"]
         return min(wanted or len(self.train_data), len(self.train_data))
 
+    def augmentation(self) -> Augmentation | None:
+        """How the stage's training images, or those for batch norm's statistics, are augmented."""
+        chosen = self.settings.get("training", self.settings)
+        return augmentation(self.train_data.name) if chosen["augment"] else None
+
     @property
     def attack(self) -> Attack | None:
         """What networks and curves are trained against; None for the usual ones."""
@@ -176,7 +181,7 @@ class Job:
             "batch_size": chosen["batch_size"],
             "weight_decay": chosen["weight_decay"],
             "schedule": SCHEDULES[chosen["schedule"]],
-            "augmentation": augmentation(self.train_data.name) if chosen["augment"] else None,
+            "augmentation": self.augmentation(),
             "mixed_precision": chosen["mixed_precision"],
             "seed": seed,
             "objective": standard if self.attack is None else adversarial(**vars(self.attack)),
