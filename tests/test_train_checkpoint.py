@@ -274,6 +274,15 @@ def test_a_signal_stops_behind_the_step_and_the_same_call_goes_on(number, kept):
     assert same_bits(found, trained(objective=Objective(), **SETTINGS))
 
 
+@pytest.fixture
+def interrupts_raise():
+    """As in a program in the foreground; one that was begun in the background ignores SIGINT."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("interrupts_raise")
 def test_a_second_signal_acts_at_once(kept):
     class Impatient(Objective):
         def __call__(self, network, inputs, labels):
