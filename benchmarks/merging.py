@@ -19,8 +19,8 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 import basinbridge as bb
 from basinbridge.curve.files import load_curve
-from basinbridge.data.batches import ImageData
 from basinbridge.data.datasets import load
+from basinbridge.data.images import ImageData
 from basinbridge.evaluate.along import prepared, score
 from basinbridge.evaluate.ensemble import Quality
 from basinbridge.models import TinyTen

@@ -16,7 +16,7 @@ from torch import nn
 
 import basinbridge as bb
 from basinbridge.data.augment import augmentation
-from basinbridge.data.batches import ImageData
+from basinbridge.data.images import ImageData
 from basinbridge.experiments.provenance import describe_data, describe_device, versions
 from basinbridge.state import replacing
 from basinbridge.train.loop import Settings

@@ -17,8 +17,8 @@ from torch import nn
 
 import basinbridge as bb
 from basinbridge.curve.files import load_curve, save_curve
-from basinbridge.data.batches import ImageData
 from basinbridge.data.datasets import load
+from basinbridge.data.images import ImageData
 from basinbridge.evaluate.along import statistics_batches
 from basinbridge.evaluate.autoattack import auto_attack
 from basinbridge.evaluate.batchnorm import reestimate

@@ -11,7 +11,8 @@ from torch.nn import functional
 import basinbridge as bb
 from basinbridge.curve.fit import Walker
 from basinbridge.data.augment import augmentation
-from basinbridge.data.batches import Batch, ImageData, training_batches
+from basinbridge.data.batches import Batch, training_batches
+from basinbridge.data.images import ImageData
 from basinbridge.state import Layout, bind
 from basinbridge.train.loop import Recipe, add_decay, loss_and_gradient
 

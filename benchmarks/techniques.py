@@ -19,8 +19,8 @@ from torch import nn
 import basinbridge as bb
 from basinbridge.align.methods import Activations, Method
 from basinbridge.curve.files import load_curve, save_curve
-from basinbridge.data.batches import ImageData
 from basinbridge.data.datasets import load
+from basinbridge.data.images import ImageData
 from basinbridge.experiments.pair import path_entry
 from basinbridge.models import TinyTen
 from basinbridge.report.caption import mean_and_spread

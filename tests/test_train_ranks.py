@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 import basinbridge as bb
-from basinbridge.data.batches import ImageData
+from basinbridge.data.images import ImageData
 from basinbridge.errors import InputError
 from basinbridge.train.checkpoint import Checkpoint
 from basinbridge.train.loop import Recipe

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from .curve.neb import fit_chain
     from .curve.pam import PamResult, pam
     from .curve.paths import Bezier, Curve, Linear, PolyChain
-    from .data.batches import ImageData
+    from .data.images import ImageData
     from .errors import InputError, SymmetryError
     from .evaluate.along import CurveReport, evaluate
     from .evaluate.bound import Bound, bound

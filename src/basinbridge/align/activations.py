@@ -14,7 +14,8 @@ import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_map
 
-from ..data.batches import Batch, Data, ImageData, evaluation_batches, global_seed
+from ..data.batches import Batch, Data, evaluation_batches, global_seed
+from ..data.images import ImageData
 from ..errors import InputError
 from ..state import check_states, mode
 from ..symmetry.groups import Site, Symmetry
@@ -236,8 +237,9 @@ def _samples(activation: Tensor, site: Site) -> Tensor:
     """An activation as (samples, channels), channels in the order of the group's members."""
     if site.pooled:
         activation = activation.mean(site.pooled, keepdim=True)
-    values = activation.movedim(site.dim, -1)
-    if site.blocks is not None:
+    if site.blocks is None:
+        values = activation.movedim(site.dim, -1)
+    else:
         values = activation.movedim((site.blocks, site.dim), (-2, -1)).flatten(-2)
     places = site.places.ravel()
     stride = -(-places.size // WIDE) if values.ndim > 2 and not site.pooled else 1

@@ -13,8 +13,8 @@ from torch import Tensor, nn
 
 from ..curve.files import load_curve
 from ..curve.paths import Curve
-from ..data.batches import ImageData
 from ..data.datasets import family, load
+from ..data.images import ImageData
 from ..errors import InputError
 from ..experiments.provenance import (
     check_same,

@@ -18,7 +18,8 @@ from typing import Literal, TypeAlias, Unpack, get_args
 from torch import nn
 
 from ..align.match import align
-from ..data.batches import Data, ImageData
+from ..data.batches import Data
+from ..data.images import ImageData
 from ..errors import InputError
 from ..state import Layout, State, check_states
 from ..symmetry.groups import Symmetry

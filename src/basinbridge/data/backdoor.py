@@ -5,7 +5,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from basinbridge.data.batches import ImageData
+from basinbridge.data.images import ImageData
 from basinbridge.errors import InputError
 
 

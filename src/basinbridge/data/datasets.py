@@ -12,8 +12,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from basinbridge.data.batches import ImageData
 from basinbridge.data.decode import Source, Split, decode
+from basinbridge.data.images import ImageData
 from basinbridge.errors import InputError
 
 _DIGITS_TRAINED_ON = 1197

@@ -15,11 +15,12 @@ from ..data.batches import (
     Augmentation,
     Batch,
     Data,
-    ImageData,
     evaluation_batches,
     global_seed,
+    limited,
     training_batches,
 )
+from ..data.images import ImageData
 from ..errors import InputError
 from ..state import bind
 from ..train.adversarial import Attack
@@ -222,14 +223,11 @@ def statistics_batches(
         drawn = evaluation_batches(data, batch_size, device=device, limit=images)
     else:
         chance = torch.Generator().manual_seed(seed)
-        drawn = training_batches(
+        augmented = training_batches(
             data, batch_size, generator=chance, device=device, augmentation=augmentation
         )
-    batches: list[Batch] = []
-    for inputs, labels in drawn:
-        batches.append((_channels_last(inputs), labels))
-        if sum(len(seen) for _, seen in batches) >= images:
-            break
+        drawn = limited(augmented, images)
+    batches = [(_channels_last(inputs), labels) for inputs, labels in drawn]
     return [batch for batch in batches if len(batch[1]) == len(batches[0][1])]
 
 

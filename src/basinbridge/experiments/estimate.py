@@ -11,7 +11,7 @@ from ..curve.fit import fit
 from ..curve.pam import pam
 from ..curve.paths import Bezier, Linear
 from ..data.augment import augmentation
-from ..data.batches import ImageData
+from ..data.images import ImageData
 from ..evaluate.along import evaluate
 from ..models.load import build
 from ..symmetry.discover import discover

@@ -12,7 +12,7 @@ from torch import nn
 from ..align.match import align
 from ..curve.fit import fit
 from ..curve.paths import Bezier, Curve, Linear
-from ..data.batches import ImageData
+from ..data.images import ImageData
 from ..evaluate.along import CurveReport, evaluate
 from ..models.normalised import Normalised
 from ..symmetry.discover import discover

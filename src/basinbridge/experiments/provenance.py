@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from ..data.batches import ImageData
+from ..data.images import ImageData
 from ..errors import InputError
 
 PACKAGES = ("basinbridge", "torch", "numpy", "scipy", "safetensors")

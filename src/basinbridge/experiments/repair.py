@@ -10,7 +10,7 @@ from ..align.match import align
 from ..curve.fit import fit
 from ..curve.paths import Bezier
 from ..data.backdoor import poisoned, triggered
-from ..data.batches import ImageData
+from ..data.images import ImageData
 from ..evaluate.along import CurveReport, evaluate
 from ..symmetry.discover import discover
 from ..symmetry.permutation import permute

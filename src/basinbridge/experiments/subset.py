@@ -8,7 +8,7 @@ from torch import nn
 
 from ..align.match import align
 from ..align.methods import Activations, Method
-from ..data.batches import ImageData
+from ..data.images import ImageData
 from ..errors import InputError
 from ..symmetry.groups import Symmetry
 from ..symmetry.permutation import flat_places

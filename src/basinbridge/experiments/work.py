@@ -22,7 +22,7 @@ from .corners import corners_of_curve, corners_of_pair
 from .midpoints import midpoint_signatures
 from .pair import path_entry
 from .store import Stage
-from .workplace import SUBSET_SEED, Job, Workplace
+from .workplace import Job, Workplace, reduced
 
 
 def carry_out(place: Workplace, stage: Stage) -> None:
@@ -147,10 +147,7 @@ def _plane(job: Job) -> None:
         corners = corners_of_curve(job.curve(), chosen["title"], renumbered=chosen["renumbered"])
     else:
         corners = corners_of_pair(job.curve("unaligned"), job.curve("aligned"))
-    wanted = chosen["images"]
-    data = job.test_data
-    if wanted is not None and wanted < len(data):
-        data = data.subset(wanted, SUBSET_SEED)
+    data = reduced(job.test_data, chosen["images"])
     found = plane(
         job.network,
         corners.states,

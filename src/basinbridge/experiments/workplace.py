@@ -12,8 +12,9 @@ from torch import nn
 from ..curve.files import load_curve
 from ..curve.paths import Curve
 from ..data.augment import augmentation
-from ..data.batches import Augmentation, ImageData
+from ..data.batches import Augmentation
 from ..data.datasets import load
+from ..data.images import ImageData
 from ..errors import InputError
 from ..models.load import build
 from ..models.normalised import Normalised
@@ -31,8 +32,14 @@ from .provenance import command, commit, describe_data, describe_device, version
 from .scalars import Write
 from .store import Stage, Store
 
-# Which images a smaller data set keeps is the same for everybody.
-SUBSET_SEED = 0
+_SUBSET_SEED = 0
+
+
+def reduced(data: ImageData, wanted: int | None) -> ImageData:
+    """So many images, the same for everybody; where there are no more, all in their own order."""
+    if wanted is None or wanted >= len(data):
+        return data
+    return data.subset(wanted, _SUBSET_SEED)
 
 
 @dataclass
@@ -70,10 +77,7 @@ class Workplace:
         both = []
         for split in ("train", "test"):
             data = load(name, split, root=self.data_root)
-            wanted = stage.settings[f"{split}_images"]
-            if wanted is not None and wanted < len(data):
-                data = data.subset(wanted, SUBSET_SEED)
-            both.append(data.to(self.device))
+            both.append(reduced(data, stage.settings[f"{split}_images"]).to(self.device))
         return both[0], both[1]
 
     def note_data(self, stage: Stage, began: float) -> None:

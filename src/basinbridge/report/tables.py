@@ -11,10 +11,10 @@ from basinbridge.report.caption import (
 )
 from basinbridge.report.load import all_pairs, is_robust, present_paths
 
-WIDTH = 80
-
 if TYPE_CHECKING:
     from rich.console import Console
+
+WIDTH = 80
 
 # Entry of a path, its column's heading, what turns it into the heading's unit, decimals.
 _COLUMNS = (

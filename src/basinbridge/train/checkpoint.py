@@ -23,7 +23,8 @@ from typing import Any, Self, TypeAlias
 import torch
 from torch import Tensor, nn
 
-from ..data.batches import Batch, Data, ImageData
+from ..data.batches import Batch, Data
+from ..data.images import ImageData
 from ..errors import InputError, Stopped
 from ..reading import parsed, read_tensors, reason, short
 from ..state import check_finite, check_states, save_state

@@ -12,7 +12,8 @@ from datetime import timedelta
 import torch
 from torch import Tensor, distributed
 
-from ..data.batches import Batch, Data, ImageData
+from ..data.batches import Batch, Data
+from ..data.images import ImageData
 from ..errors import InputError
 
 Step = Callable[[Batch], Tensor]
