@@ -30,7 +30,7 @@ import basinbridge as bb
 from basinbridge.cli.symmetry_work import load_match
 from basinbridge.curve.files import load_curve, save_curve
 from basinbridge.data.datasets import load as load_data
-from basinbridge.reading import parsed, read_record
+from basinbridge.reading import parsed, read_names, read_record
 from basinbridge.report.load import read_report
 from basinbridge.report.picture import read_result
 from basinbridge.state import check_states, with_state
@@ -464,6 +464,21 @@ def test_json_is_as_python_reads_it_up_to_a_depth():
     assert parsed("[" * 100 + "]" * 100)
     with pytest.raises(ValueError, match="too deeply"):
         parsed("[" * 101 + "]" * 101)
+
+
+@pytest.mark.parametrize("suffix", [".safetensors", ".pt"])
+def test_names_are_read_without_the_tensors_and_a_broken_file_is_named(suffix, tmp_path):
+    path = tmp_path / f"a{suffix}"
+    tensors = {"one": torch.zeros(3), "another.one": torch.ones(2)}
+    save_file(tensors, path) if suffix == ".safetensors" else torch.save(tensors, path)
+    assert read_names(path) == set(tensors)
+    path.write_bytes(path.read_bytes()[:5])
+    with pytest.raises(bb.InputError, match=rf"^[^\n]*a{suffix}: [^\n]*$"):
+        read_names(path)
+    with pytest.raises(bb.InputError, match=rf"b{suffix}: no such file"):
+        read_names(tmp_path / f"b{suffix}")
+    with pytest.raises(bb.InputError, match=r"is a folder; give a file"):
+        read_names(tmp_path)
 
 
 def test_names_that_look_like_paths_are_names(tmp_path):

@@ -87,16 +87,34 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
 
     Raises `InputError` for a file that is missing or not whole, or has numbers of unusual types.
     """
+    with _opened(path) as file:
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        metadata = dict(file.metadata() or {})
+    _check_tensors(path, tensors)
+    return tensors, metadata
+
+
+def read_names(path: Path) -> set[str]:
+    """The names of a file's tensors; of a safetensors file nothing but the header is read.
+
+    Raises `InputError` for a file that is missing, or whose header or pickle cannot be read.
+    """
+    if path.suffix in PICKLES:
+        return set(read_pickle(path))
+    with _opened(path) as file:
+        return set(file.keys())
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[Any]:
+    """A safetensors file; what goes wrong in reading it is told by its name."""
     if not path.is_file():
         raise InputError(f"{path}: {_absence(path)}")
     try:
         with safe_open(path, framework="pt") as file:
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-            metadata = dict(file.metadata() or {})
+            yield file
     except (SafetensorError, OSError, ValueError, TypeError, LookupError, RuntimeError) as error:
         raise InputError(f"{path}: not a readable safetensors file ({reason(error)})") from error
-    _check_tensors(path, tensors)
-    return tensors, metadata
 
 
 def _absence(path: Path) -> str:

@@ -13,10 +13,7 @@ from ..data.augment import augmentation
 from ..errors import InputError
 from ..evaluate.along import evaluate
 from ..experiments.pair import Watch, endpoints_of, path_entry, report_of
-from ..experiments.provenance import (
-    describe_device,
-    versions,
-)
+from ..experiments.provenance import describe_device, versions
 from ..report.figures import draw_paths
 from ..report.load import write_report
 from ..report.tables import print_table
@@ -46,7 +43,6 @@ def evaluate_curves(
         paths[f"curve_{name}"] = curve
         records.append(record)
     _check_one_start(files, paths)
-    started = records[0].get("start") or {}
     began = time.perf_counter()
     entries = {
         name: path_entry(
@@ -70,14 +66,7 @@ def evaluate_curves(
         "seconds": _seconds(records, time.perf_counter() - began),
     }
     settings = {
-        "dataset": work.train_data.name,
-        "model": work.model,
-        "device": describe_device(work.device),
-        "epochs": started.get("epochs"),
-        "learning_rate": started.get("learning_rate"),
-        "curve_epochs": records[0].get("epochs"),
-        "curve_learning_rate": records[0].get("learning_rate"),
-        "batch_size": records[0].get("batch_size"),
+        **_trainings(work, records),
         "points": points,
         "batchnorm_images": min(batchnorm_images, len(work.train_data)),
         "augment": augment,
@@ -85,6 +74,21 @@ def evaluate_curves(
         "curves": records,
     }
     return report_of([pair], settings, versions(), work.data)
+
+
+def _trainings(work: Setting, records: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """How the networks and the first curve were trained, as far as their records say."""
+    network, curve = records[0].get("start") or {}, records[0]
+    return {
+        "dataset": work.train_data.name,
+        "model": work.model,
+        "device": describe_device(work.device),
+        "epochs": network.get("epochs"),
+        "learning_rate": network.get("learning_rate"),
+        "curve_epochs": curve.get("epochs"),
+        "curve_learning_rate": curve.get("learning_rate"),
+        "batch_size": curve.get("batch_size"),
+    }
 
 
 def _check_one_start(files: Sequence[Path], paths: Mapping[str, Curve]) -> None:

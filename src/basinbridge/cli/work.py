@@ -26,7 +26,7 @@ from ..experiments.provenance import (
 )
 from ..models.load import build
 from ..models.normalised import Normalised
-from ..reading import read_record
+from ..reading import read_names, read_record
 from ..state import check_states, load_state
 from ..symmetry.discover import discover
 from ..symmetry.groups import Symmetry
@@ -176,7 +176,7 @@ def _plain(subject: Subject) -> Setting:
 def _normalises(path: Path, network: nn.Module) -> bool:
     """Whether a file's networks are `network` within a `Normalised`, by the names of tensors."""
     name = next(iter(network.state_dict()), "")
-    return not {f"network.{name}", f"0/network.{name}"}.isdisjoint(load_state(path))
+    return not {f"network.{name}", f"0/network.{name}"}.isdisjoint(read_names(path))
 
 
 def _normalising(work: Setting) -> Setting:
