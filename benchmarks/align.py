@@ -1,6 +1,9 @@
 """What alignment costs, in bare forward passes of both networks over the same images."""
 
+import resource
 from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 
 import torch
 import torch.nn.functional as F
@@ -58,6 +61,24 @@ def alignment(
                 network(batch)
 
     return ratio(bare, lambda: bb.align(*networks, data, symmetry, batch_size=batch_size), repeats)
+
+
+def memory(build: Callable[[], nn.Module], images: int, repeats: int) -> list[float]:
+    """Megabytes of an alignment beyond data and networks, each time in a process of its own."""
+    found = []
+    for _ in range(repeats):
+        with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as alone:
+            found.append(alone.submit(_memory, build, images).result())
+    return found
+
+
+def _memory(build: Callable[[], nn.Module], images: int) -> float:
+    networks = [build() for _ in range(2)]
+    data = torch.randn(images, 3, 32, 32), torch.zeros(images).long()
+    symmetry = bb.discover(networks[0], data[0][:2])
+    held = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    bb.align(*networks, data, symmetry)
+    return (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - held) / 1024
 
 
 def assignment(size: int = 4096) -> Callable[[], object]:

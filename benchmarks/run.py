@@ -36,7 +36,7 @@ RESULT = Path(__file__).with_name("results.json")
 
 @dataclass(frozen=True)
 class Row:
-    """One measurement: `measure(repeats)` gives a ratio to the yardstick, or seconds."""
+    """One measurement: `measure(repeats)` gives a ratio to the yardstick, or seconds, or MB."""
 
     work: str
     yardstick: str
@@ -100,6 +100,10 @@ def rows(short: bool) -> list[Row]:
         for name, mixed in (("plain step", False), ("plain step in bfloat16", True)):
             measure = partial(steps.training, network, mixed)
             found.append(Row(name, "textbook step", None, measure, 20, network))
+        for name in ["channels_last"] if short else ["channels_last", "flat", "mixed_precision"]:
+            measure = partial(steps.part, network, name)
+            title = f"textbook step, {name.replace('_', ' ')}"
+            found.append(Row(title, "textbook step", None, measure, 20, network))
         for count in [5] if short else [1, 3, 5]:
             attacked = partial(steps.attacked, network, count)
             found.append(Row(f"PGD-{count} step", "plain step", count + 1.1, attacked, 15, network))
@@ -109,7 +113,15 @@ def rows(short: bool) -> list[Row]:
         found += [
             alignment(ResNet32, 2_000, 1.25),
             alignment(GoogLeNet, 200, 1.1, repeats=3),
-            alignment(align.ViT, 64, 1.5, side=224, batch_size=16, repeats=1),
+            alignment(align.ViT, 256, 1.5, side=224, batch_size=16, repeats=1),
+            Row(
+                "memory of alignment, 10,000 images",
+                "MB",
+                200.0,
+                partial(align.memory, TinyTen, 10_000),
+                3,
+                TinyTen,
+            ),
             Row("assignment of 4,096", "seconds", 10.0, seconds(align.assignment())),
             Row("demo, whole process", "seconds", 12.0, seconds(demo)),
         ]

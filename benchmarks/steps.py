@@ -13,7 +13,7 @@ from basinbridge.curve.fit import Walker
 from basinbridge.data.augment import augmentation
 from basinbridge.data.batches import Batch, training_batches
 from basinbridge.data.images import ImageData
-from basinbridge.state import Layout, bind
+from basinbridge.state import Layout, bind, take_gradient
 from basinbridge.train.loop import Recipe, add_decay, loss_and_gradient
 
 BATCH = 128
@@ -36,8 +36,9 @@ def plain_step(network: nn.Module, batch: Batch, recipe: Recipe) -> Callable[[],
     network = copy.deepcopy(network).train()
     layout = Layout.of(network)
     vector = layout.flatten(network.state_dict())
-    gradient = bind(network, vector)
+    bind(network, vector)
     weights = vector[: layout.parameters]
+    gradient = torch.zeros_like(weights)
     descent = optimizer(weights, gradient)
 
     def step() -> None:
@@ -60,19 +61,51 @@ def curve_step(curve: bb.Curve, batch: Batch, recipe: Recipe) -> Callable[[], No
     return step
 
 
-def textbook_step(network: nn.Module, batch: Batch) -> Callable[[], None]:
-    """The step that every tutorial shows: a tensor at a time, images in torch's usual order."""
+def textbook_step(
+    network: nn.Module,
+    batch: Batch,
+    *,
+    channels_last: bool = False,
+    flat: bool = False,
+    mixed_precision: bool = False,
+) -> Callable[[], None]:
+    """The step that every tutorial shows: a tensor at a time, images in torch's usual order.
+
+    Or with one or more of the things that `bb.train` does otherwise.
+    """
     network = copy.deepcopy(network).train()
+    inputs, labels = batch
+    if flat:
+        layout = Layout.of(network)
+        vector = layout.flatten(network.state_dict())
+        bind(network, vector)
+        variable = nn.Parameter(vector[: layout.parameters])
+        variable.grad = gradient = torch.zeros_like(variable)
+        parameters = [variable]
+    else:
+        parameters = list(network.parameters())
     descent = torch.optim.SGD(
-        network.parameters(), lr=0.01, momentum=0.9, nesterov=True, weight_decay=5e-4
+        parameters, lr=0.01, momentum=0.9, nesterov=True, weight_decay=5e-4, fused=flat
     )
 
     def step() -> None:
-        descent.zero_grad()
-        functional.cross_entropy(network(batch[0]), batch[1]).backward()
+        if not flat:
+            descent.zero_grad()
+        order = torch.channels_last if channels_last else torch.contiguous_format
+        with torch.autocast("cpu", torch.bfloat16, enabled=mixed_precision):
+            loss = functional.cross_entropy(network(inputs.contiguous(memory_format=order)), labels)
+        loss.backward()
+        if flat:
+            take_gradient(network, gradient)
         descent.step()
 
     return step
+
+
+def part(network: type[nn.Module], name: str, repeats: int) -> Ratio:
+    """The textbook's step with one thing changed, in steps as the textbook has them."""
+    net, batch = network(), random_batch()
+    return ratio(textbook_step(net, batch), textbook_step(net, batch, **{name: True}), repeats)
 
 
 def curve(network: type[nn.Module], repeats: int) -> Ratio:

@@ -291,3 +291,34 @@ def test_no_data_are_refused():
     curve = bb.Linear.between(built("mlp"), built("mlp", seed=1))
     with pytest.raises(bb.InputError, match="empty"):
         bb.evaluate(curve, [], points=2)
+
+
+@pytest.mark.parametrize("together", [2, 3, 7])
+@pytest.mark.parametrize("name", ["mlp", "tinyten", "resnet32"])
+def test_points_scored_together_have_the_scores_of_each_alone(name, together):
+    line = bb.Linear.between(built(name), built(name, seed=1))
+    data, statistics = data_for(name, 20), data_for(name, 16, seed=5)
+    told = []
+    one, many = (
+        bb.evaluate(
+            line,
+            data,
+            batchnorm_data=statistics,
+            points=5,
+            batch_size=8,
+            together=count,
+            progress=lambda done, points: told.append((done, points)),
+        )
+        for count in (1, together)
+    )
+    assert many.loss == pytest.approx(one.loss, rel=1e-9)
+    assert many.accuracy == one.accuracy
+    assert many.batchnorm_images == one.batchnorm_images
+    assert told[5:] == [(min(5, done + together), 5) for done in range(0, 5, together)]
+
+
+def test_points_are_attacked_one_by_one():
+    line = bb.Linear.between(built("mlp"), built("mlp", seed=1))
+    for together in (0, 2):
+        with pytest.raises(bb.InputError, match=f"together is {together}"):
+            bb.evaluate(line, data_for("mlp", 4), together=together, attack=bb.Attack())

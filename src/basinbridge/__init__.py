@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from .curve.neb import fit_chain
     from .curve.pam import PamResult, pam
     from .curve.paths import Bezier, Curve, Linear, PolyChain
+    from .curve.together import fit_together
     from .data.images import ImageData
     from .errors import InputError, SymmetryError
     from .evaluate.along import CurveReport, evaluate
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from .evaluate.merge import Merge, merge
     from .evaluate.plane import Plane, plane
     from .evaluate.signature import Signature, signature
+    from .stack import Stack
     from .state import load_state, save_state
     from .symmetry.discover import discover
     from .symmetry.groups import Group, Symmetry
@@ -33,6 +35,7 @@ if TYPE_CHECKING:
     from .train.loop import train
     from .train.ranks import Ranks
     from .train.stopping import EarlyStopping
+    from .train.together import train_together
 
 __all__ = [
     "Attack",
@@ -53,6 +56,7 @@ __all__ = [
     "PolyChain",
     "Ranks",
     "Signature",
+    "Stack",
     "Symmetry",
     "SymmetryError",
     "adversarial",
@@ -63,6 +67,7 @@ __all__ = [
     "evaluate",
     "fit",
     "fit_chain",
+    "fit_together",
     "identity_permutation",
     "load_state",
     "merge",
@@ -73,6 +78,7 @@ __all__ = [
     "save_state",
     "signature",
     "train",
+    "train_together",
 ]
 
 # Torch takes seconds to import, so a name is looked up when it is first used.
@@ -82,7 +88,8 @@ _HOMES = {
     "fit_chain": "curve.neb",
     **dict.fromkeys(("PamResult", "pam"), "curve.pam"),
     **dict.fromkeys(("Bezier", "Curve", "Linear", "PolyChain"), "curve.paths"),
-    "ImageData": "data.batches",
+    "fit_together": "curve.together",
+    "ImageData": "data.images",
     **dict.fromkeys(("InputError", "SymmetryError"), "errors"),
     **dict.fromkeys(("CurveReport", "evaluate"), "evaluate.along"),
     **dict.fromkeys(("Bound", "bound"), "evaluate.bound"),
@@ -90,6 +97,7 @@ _HOMES = {
     **dict.fromkeys(("Merge", "merge"), "evaluate.merge"),
     **dict.fromkeys(("Plane", "plane"), "evaluate.plane"),
     **dict.fromkeys(("Signature", "signature"), "evaluate.signature"),
+    "Stack": "stack",
     **dict.fromkeys(("load_state", "save_state"), "state"),
     "discover": "symmetry.discover",
     **dict.fromkeys(("Group", "Symmetry"), "symmetry.groups"),
@@ -101,6 +109,7 @@ _HOMES = {
     "train": "train.loop",
     "EarlyStopping": "train.stopping",
     "Ranks": "train.ranks",
+    "train_together": "train.together",
 }
 
 

@@ -136,24 +136,33 @@ class Layout:
         }
 
 
-def bind(network: nn.Module, vector: Tensor) -> Tensor:
-    """Make a network's parameters and float buffers views into `vector`; return the flat gradient.
+def bind(network: nn.Module, vector: Tensor) -> None:
+    """Make a network's parameters and float buffers views into `vector`.
 
-    Writing into `vector` then changes the network, and a backward pass adds into the gradient, a
-    tensor with one number for each parameter. The network is changed: give a copy.
+    Writing into `vector` then changes the network. The network is changed: give a copy.
     """
-    layout = Layout.of(network)
-    views = layout.views(vector)
-    gradient = torch.zeros(layout.parameters, dtype=vector.dtype, device=vector.device)
-    start = 0
+    views = Layout.of(network).views(vector)
     for name, parameter in network.named_parameters():
         parameter.data = views[name]
-        parameter.grad = gradient[start : start + parameter.numel()].view_as(parameter)
-        start += parameter.numel()
     for name, buffer in network.named_buffers():
         if name in views:
             buffer.data = views[name]
-    return gradient
+
+
+def take_gradient(network: nn.Module, gradient: Tensor) -> None:
+    """Lay the gradients of a network's parameters end to end, and take them off the network.
+
+    Parameters that have none get zeros. A backward pass into views of `gradient` would have to add
+    to what stands there, which takes longer than to copy what it makes.
+    """
+    parts = [
+        parameter.new_zeros(parameter.numel())
+        if parameter.grad is None
+        else parameter.grad.reshape(-1)
+        for parameter in network.parameters()
+    ]
+    torch.cat(parts, out=gradient)
+    network.zero_grad(set_to_none=True)
 
 
 def save_state(state: Mapping[str, Tensor], path: Path | str, **metadata: str) -> None:

@@ -84,8 +84,9 @@ class Walker:
         self.parameters = Layout.of(network).parameters
         self.points = curve.points[:, : self.parameters].clone()
         self.vector = curve.points[0].clone()
-        self.network_gradient = bind(network, self.vector)
+        bind(network, self.vector)
         self.weights = self.vector[: self.parameters]
+        self.network_gradient = torch.zeros_like(self.weights)
         first, last = curve.movable[0], curve.movable[-1] + 1
         self.moving = slice(first, last)
         self.movable_points = self.points[self.moving]

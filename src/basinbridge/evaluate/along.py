@@ -22,7 +22,8 @@ from ..data.batches import (
 )
 from ..data.images import ImageData
 from ..errors import InputError
-from ..state import bind
+from ..stack import Stack
+from ..state import Layout, bind
 from ..train.adversarial import Attack
 from ..train.objective import logits_of
 from .batchnorm import normalisation_layers, reestimate
@@ -113,6 +114,7 @@ def evaluate(
     augmentation: Augmentation | None = None,
     attack: Attack | None = None,
     restarts: int = 1,
+    together: int = 1,
     progress: Callable[[int, int], None] | None = None,
 ) -> CurveReport:
     """Loss and accuracy of the networks at `points` equally spaced t, the ends included.
@@ -128,6 +130,9 @@ def evaluate(
     each input; the statistics of batch norm then come from attacked images, for both kinds of
     scores (Section 5, Tatro et al. 2020). Its random starts are the same at every t and every call.
 
+    So many points as `together` are scored at once, as one batch of networks, which a card may do
+    faster (`docs/performance.md`) and which takes memory in proportion; not under attack.
+
     >>> from basinbridge.curve.paths import Linear
     >>> line = Linear.between(nn.Linear(2, 2), nn.Linear(2, 2))
     >>> report = evaluate(line, (torch.randn(9, 2), torch.zeros(9, dtype=torch.long)), points=5)
@@ -136,25 +141,33 @@ def evaluate(
     """
     if points < 2:
         raise InputError(f"points is {points}; give 2 or more, as both ends are evaluated")
+    if together < 1 or (together > 1 and attack is not None):
+        raise InputError(f"together is {together}; give 1 or more, and 1 under attack")
     network = copy.deepcopy(curve.network).eval()
-    vector = curve.points[0].clone()
+    if together > 1:
+        network = Stack([network] * together, shared=True)
+    vector = Layout.of(network).flatten(network.state_dict())
     bind(network, vector)
     tests = prepared(data, batch_size, vector.device)
     statistics = statistics_batches(
         network, batchnorm_data, batchnorm_images, vector.device, augmentation=augmentation
     )
     times = [place / (points - 1) for place in range(points)]
-    scores, robust = [], []
-    for done, t in enumerate(times, start=1):
-        vector.copy_(curve.vector_at(t))
+    scores: list[Score] = []
+    robust: list[Score] = []
+    for done in range(0, points, together):
+        here = times[done : done + together]
+        vectors = [curve.vector_at(t) for t in here]
+        vectors += vectors[-1:] * (together - len(here))
+        vector.copy_(network.joined(vectors) if isinstance(network, Stack) else vectors[0])
         with global_seed(0, vector.device):
             if statistics:
                 reestimate(network, statistics, attack)
-            scores.append(score(network, tests))
+            scores += _scores(network, tests, together)[: len(here)]
             if attack is not None:
-                robust.append(score(network, tests, attack, restarts))
+                robust += _scores(network, tests, together, attack, restarts)
         if progress is not None:
-            progress(done, points)
+            progress(len(scores), points)
     length = _arc_length(curve, times)
     images = sum(len(labels) for _, labels in statistics)
     attacked = _report(times, robust, length, images) if robust else None
@@ -242,25 +255,39 @@ def score(
     With an `attack`, of the worst of `restarts` runs on each input: the largest loss, and right
     only where every run left the answer right.
     """
+    return _scores(network, batches, 1, attack, restarts)[0]
+
+
+def _scores(
+    network: nn.Module,
+    batches: Sequence[Batch],
+    count: int,
+    attack: Attack | None = None,
+    restarts: int = 1,
+) -> list[Score]:
+    """The same of each of the `count` networks of a `Stack` with shared inputs."""
     if restarts < 1:
         raise InputError(f"restarts is {restarts}; give 1 or more")
     network.eval()
-    loss, correct = torch.zeros((), dtype=torch.float64), torch.zeros(())
-    count = 0
+    losses: list[Tensor] = []
+    correct: list[Tensor] = []
+    seen = 0
     with torch.no_grad():
         for inputs, labels in batches:
+            seen += labels.numel()
+            labels = labels.repeat(count, *[1] * (labels.ndim - 1))
             worst = torch.full_like(labels, -math.inf, dtype=torch.float64)
             right = torch.ones_like(labels, dtype=torch.bool)
             for _ in range(1 if attack is None else restarts):
                 shown = inputs if attack is None else attack(network, inputs, labels)
                 logits = logits_of(network(shown))[0]
-                losses = functional.cross_entropy(logits, labels, reduction="none")
-                worst = torch.maximum(worst, losses.double())
+                loss = functional.cross_entropy(logits, labels, reduction="none")
+                worst = torch.maximum(worst, loss.double())
                 right &= logits.argmax(-1) == labels
-            loss = loss + worst.sum().cpu()
-            correct = correct + right.sum().cpu()
-            count += labels.numel()
-    return Score(float(loss) / count, float(correct) / count)
+            losses.append(worst.view(count, -1).sum(1))
+            correct.append(right.view(count, -1).sum(1))
+    totals = torch.stack(losses).sum(0).tolist(), torch.stack(correct).sum(0).tolist()
+    return [Score(loss / seen, right / seen) for loss, right in zip(*totals, strict=True)]
 
 
 def _arc_length(curve: Curve, times: Sequence[float]) -> tuple[float, ...]:

@@ -34,18 +34,31 @@ def reestimate(network: nn.Module, batches: Iterable[Batch], attack: Attack | No
     if not layers:
         return
     momenta = [layer.momentum for layer in layers]
+    reached: dict[nn.Module, int] = dict.fromkeys(layers, 0)
+
+    def count(layer: _BatchNorm, _: object) -> None:
+        # Its own momentum None does the same, but not for a stack of networks, each with a counter.
+        reached[layer] += 1
+        layer.momentum = 1 / reached[layer]
+
+    hooks = [layer.register_forward_pre_hook(count) for layer in layers]
     before = [[buffer.clone() for buffer in layer.buffers(recurse=False)] for layer in layers]
     with mode(network, False), torch.no_grad():
         try:
             for layer in layers:
                 layer.reset_running_stats()
-                layer.momentum = None
                 layer.train()
             for inputs, labels in batches:
-                network(inputs if attack is None else attack(network, inputs, labels))
+                if attack is not None:
+                    kept = dict(reached)
+                    inputs = attack(network, inputs, labels)
+                    reached.update(kept)  # its passes leave no statistics
+                network(inputs)
         finally:
-            for layer, momentum, kept in zip(layers, momenta, before, strict=True):
+            for hook in hooks:
+                hook.remove()
+            for layer, momentum, buffers in zip(layers, momenta, before, strict=True):
                 layer.momentum = momentum
-                if not layer.num_batches_tracked:
-                    for buffer, earlier in zip(layer.buffers(recurse=False), kept, strict=True):
+                if not reached[layer]:
+                    for buffer, earlier in zip(layer.buffers(recurse=False), buffers, strict=True):
                         buffer.copy_(earlier)

@@ -125,6 +125,8 @@ class Keeper:
         self.reading = {"order": order, **_generators({}, device)}
         if isinstance(own := getattr(data, "generator", None), torch.Generator):
             self.reading["loader"] = own
+        for place, own in enumerate(getattr(data, "generators", ())):
+            self.reading[f"order {place}"] = own
         networks = {name: one for name, one in carried.items() if isinstance(one, nn.Module)}
         self.identity: dict[str, object] = {
             **{name: described(one) for name, one in compared.items() if name not in FREE},

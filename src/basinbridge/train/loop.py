@@ -18,7 +18,7 @@ from ..data.batches import (
     training_batches,
 )
 from ..errors import InputError
-from ..state import Layout, bind
+from ..state import Layout, bind, take_gradient
 from .checkpoint import Carried, Checkpoint, Keeper, Position
 from .objective import Objective, standard
 from .ranks import Ranks
@@ -118,51 +118,70 @@ def train(network: nn.Module, data: Data, **settings: Unpack[Settings]) -> nn.Mo
     >>> bool(standard(trained, inputs, (inputs[:, 0] > 0).long()) < 0.5)
     True
     """
-    recipe = Recipe(**settings)
     twin = copy.deepcopy(network).train()
-    layout = Layout.of(twin)
-    vector = layout.flatten(twin.state_dict())
-    gradient = bind(twin, vector)
+    train_in_place(twin, data, Recipe(**settings))
+    return twin
+
+
+def train_in_place(
+    network: nn.Module,
+    data: Data,
+    recipe: Recipe,
+    fixed: Mapping[str, object] | None = None,
+    count: int = 1,
+) -> None:
+    """Train a network itself, or a `Stack` of `count` networks; `fixed` is as in `descend`."""
+    layout = Layout.of(network)
+    vector = layout.flatten(network.state_dict())
+    bind(network, vector)
     weights = vector[: layout.parameters]
+    gradient = torch.zeros_like(weights)
 
     def step(batch: Batch) -> Tensor:
-        loss = loss_and_gradient(twin, batch, recipe, gradient)
-        add_decay(twin, weights, recipe.weight_decay, gradient)
+        loss = loss_and_gradient(network, batch, recipe, gradient, count)
+        add_decay(network, weights, recipe.weight_decay, gradient)
         return loss
 
-    best = Best.of(recipe.early_stopping, vector, lambda: copy.deepcopy(twin))
-    descend(weights, gradient, step, data, recipe, carried={"network": twin}, best=best)
-    return freed(twin)
+    best = Best.of(recipe.early_stopping, vector, lambda: copy.deepcopy(network))
+    carried = {"network": network}
+    descend(weights, gradient, step, data, recipe, carried=carried, fixed=fixed, best=best)
+    _free(network)
 
 
-def loss_and_gradient(network: nn.Module, batch: Batch, recipe: Recipe, gradient: Tensor) -> Tensor:
-    """Loss of a batch; overwrite `gradient`, which the network was bound to, by its gradient."""
+def loss_and_gradient(
+    network: nn.Module, batch: Batch, recipe: Recipe, gradient: Tensor, count: int = 1
+) -> Tensor:
+    """Loss of a batch; overwrite `gradient` (parameters,) by its gradient.
+
+    Of a `Stack` of `count` networks the loss is their mean, and the gradient that of their sum:
+    each network's own.
+    """
     inputs, labels = batch
     if inputs.ndim == 4:
         inputs = inputs.contiguous(memory_format=torch.channels_last)
-    gradient.zero_()
     with torch.autocast(inputs.device.type, torch.bfloat16, enabled=recipe.mixed_precision):
         loss = recipe.objective(network, inputs, labels)
-    torch.autograd.backward(loss)
+    torch.autograd.backward(loss if count == 1 else count * loss)
+    take_gradient(network, gradient)
     return loss.detach()
 
 
 def add_decay(network: nn.Module, weights: Tensor, factor: float, gradient: Tensor) -> None:
     """Add the L2 term's gradient; parameters that need no gradient get none, and stay."""
     gradient.add_(weights, alpha=factor)
+    start = 0
     for parameter in network.parameters():
-        if not parameter.requires_grad and parameter.grad is not None:
-            parameter.grad.zero_()
+        if not parameter.requires_grad:
+            gradient[start : start + parameter.numel()].zero_()
+        start += parameter.numel()
 
 
-def freed(network: nn.Module) -> nn.Module:
-    """Give every tensor of a bound network its own memory again, and drop the gradients."""
+def _free(network: nn.Module) -> None:
+    """Give every tensor of a bound network its own memory again."""
     for parameter in network.parameters():
         parameter.data = parameter.data.clone()
-        parameter.grad = None
     for buffer in network.buffers():
         buffer.data = buffer.data.clone()
-    return network
 
 
 def descend(
