@@ -8,6 +8,7 @@ from basinbridge.experiments.plan import plan_case, write_plan
 from basinbridge.experiments.run import run
 from basinbridge.experiments.specs import Training
 from basinbridge.experiments.store import Store, in_order
+from basinbridge.experiments.together import group_at
 from basinbridge.experiments.work import carry_out
 from basinbridge.experiments.workplace import Workplace
 
@@ -31,15 +32,17 @@ def small_plans(*names, seeds=((0, 1),), schedule=SHORTEST):
     return [plan_case(EXHIBITS[name], STAND_IN, seeds, schedule) for name in names]
 
 
-def small_run(folder, *names, seeds=((0, 1),)):
+def small_run(folder, *names, seeds=((0, 1),), together=1):
     """Carry such plans out; return the store."""
     store = Store(folder)
     plans = small_plans(*names, seeds=seeds)
     write_plan(store, plans, SHORTEST)
+    place = Workplace(store, together=together)
     outcome = run(
         in_order(s for one in plans for s in one.stages),
         store,
-        partial(carry_out, Workplace(store)),
+        partial(carry_out, place),
+        group=group_at(place),
     )
     assert not outcome.failed
     return store

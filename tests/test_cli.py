@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 import torch
 
+import basinbridge as bb
+from basinbridge.evaluate import along
 from basinbridge.models import DigitsNet
 from basinbridge.state import load_state, save_state
 
@@ -68,6 +70,26 @@ def test_whole_path_from_training_to_the_picture(trained, tmp_path, monkeypatch,
     assert call(monkeypatch, "report", tmp_path) == 0
     assert "curve aligned" in capsys.readouterr().out
     assert (tmp_path / "curve.png").stat().st_size > 10_000
+
+
+def test_points_scored_together_make_the_same_report(trained, tmp_path, monkeypatch):
+    reports, sizes = [], []
+
+    class Noted(bb.Stack):
+        def __init__(self, networks, **options):
+            sizes.append(len(networks))
+            super().__init__(networks, **options)
+
+    monkeypatch.setattr(along, "Stack", Noted)
+    for together in (1, 3):
+        out = tmp_path / str(together)
+        options = ["--points", 5, "--together", together, "--out", out]
+        assert (
+            call(monkeypatch, "evaluate", trained / "aligned.safetensors", *DIGITS, *options) == 0
+        )
+        reports.append(json.loads((out / "report.json").read_text())["curve_aligned"])
+    assert reports[1]["loss"] == pytest.approx(reports[0]["loss"], rel=1e-4)
+    assert sizes == [3, 3]  # curve and line
 
 
 def test_same_seed_gives_the_same_bits(trained, tmp_path, monkeypatch):

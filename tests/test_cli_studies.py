@@ -8,6 +8,7 @@ from test_cli import call
 
 from basinbridge.cli.reproduce_work import plans_for
 from basinbridge.experiments import exhibits
+from basinbridge.reading import read_record
 
 
 @pytest.fixture(autouse=True)
@@ -44,6 +45,13 @@ def test_smoke_runs_is_shown_and_is_not_done_twice(tmp_path, monkeypatch, capsys
     assert sum(line.strip().startswith("missing  digitsnet") for line in shown.splitlines()) == 1
 
 
+def test_stages_are_done_together_where_told_so(tmp_path, monkeypatch):
+    arguments = ["table2", "--schedule", "smoke", "--together", 3, "--out", tmp_path]
+    assert call(monkeypatch, "reproduce", *arguments) == 0
+    records = [read_record(path) for path in (tmp_path / "results").glob("endpoint-*")]
+    assert [record["together"] for record in records] == [[0, 1], [0, 1]]
+
+
 def test_missing_data_stop_their_stages_and_are_named(tmp_path, monkeypatch, capsys):
     arguments = ["table2", "--only", "tinyten/cifar100", "--schedule", "smoke", "--out", tmp_path]
     assert call(monkeypatch, "reproduce", *arguments) == 2
@@ -63,6 +71,7 @@ def test_missing_data_stop_their_stages_and_are_named(tmp_path, monkeypatch, cap
         (["table1", "--seeds", "zero,one"], "whole numbers"),
         (["table1", "--device", "abacus"], "abacus"),
         (["table1", "--data-root", "nowhere"], "nowhere"),
+        (["table1", "--together", 2, "--executor", "ray"], "--gpus"),
     ],
 )
 def test_bad_input_is_one_line_and_nothing_is_written(

@@ -5,7 +5,7 @@ import threading
 import pytest
 
 from basinbridge.errors import InputError
-from basinbridge.experiments.run import run
+from basinbridge.experiments.run import Group, run
 from basinbridge.experiments.store import Stage, Store, in_order
 
 
@@ -103,3 +103,72 @@ def test_watching_ends_at_all(tmp_path):
     stages = in_order(chain().values())
     run(stages, store, writer(store, []), watch=lambda done, total: seen.append((done, total)))
     assert seen == [(done, 5) for done in range(1, 6)]
+
+
+def pairs(store, log, fails=False):
+    """Ends are done together, and each such piece of work is a list in the log."""
+    write = writer(store, [])
+
+    def joining(stage, others):
+        return [one for one in others if one.kind == stage.kind == "endpoint" and one is not stage]
+
+    def carry_out(stages):
+        if fails:
+            raise InputError("one of them diverged")
+        log.append([stage.name for stage in stages])
+        for stage in stages:
+            write(stage)
+
+    return Group(joining, carry_out)
+
+
+def test_what_joins_a_stage_is_done_with_it(tmp_path):
+    store, alone, together, parts = Store(tmp_path), [], [], chain()
+    seen = []
+    stages = in_order(parts.values())
+    found = run(
+        stages,
+        store,
+        writer(store, alone),
+        group=pairs(store, together),
+        watch=lambda *told: seen.append(told),
+    )
+    assert (found.done, found.failed) == (5, {})
+    assert together == [[parts["start"].name, parts["end"].name]]
+    assert sorted(alone) == sorted(parts[name].name for name in ("data", "curve", "rest"))
+    assert seen == [(done, 5) for done in range(1, 6)]
+
+
+def test_a_group_that_fails_is_done_one_by_one(tmp_path):
+    store, log, parts = Store(tmp_path), [], chain()
+    write = writer(store, log)
+
+    def carry_out(stage):
+        if stage.name == parts["end"].name:
+            raise InputError("training diverged")
+        write(stage)
+
+    stages = in_order(parts.values())
+    found = run(stages, store, carry_out, group=pairs(store, [], fails=True))
+    assert set(found.failed) == {parts["end"].name, parts["curve"].name}
+    assert sorted(log) == sorted(parts[name].name for name in ("data", "start", "rest"))
+    assert found.done == 3
+
+
+def test_what_another_process_holds_does_not_join(tmp_path):
+    store, log, together, parts = Store(tmp_path), [], [], chain()
+    ends = [parts["data"], parts["start"], parts["end"]]
+    with store.claimed(parts["end"].name) as mine:
+        assert mine
+        other = threading.Thread(
+            target=run,
+            args=(ends, store, writer(store, log)),
+            kwargs={"wait_seconds": 0.01, "group": pairs(store, together)},
+        )
+        other.start()
+        while parts["start"].name not in log:
+            other.join(0.01)
+    other.join(30)
+    assert not other.is_alive()
+    assert together == []
+    assert log == [parts[name].name for name in ("data", "start", "end")]

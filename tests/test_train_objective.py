@@ -6,6 +6,7 @@ from networks import built, data_for
 from torch import nn
 from torch.nn import functional
 
+import basinbridge as bb
 from basinbridge.models import GoogLeNetOutput
 from basinbridge.train.objective import AUXILIARY_WEIGHT, logits_of, standard
 
@@ -56,3 +57,18 @@ def test_logits_are_found_in_what_networks_return():
         found = logits_of(outputs)
         assert len(found) == len(wanted)
         assert all(one is two for one, two in zip(found, wanted, strict=True))
+
+
+@pytest.mark.parametrize("name", ["mlp", "tinyten"])
+def test_a_compiled_objective_trains_the_same_network(name):
+    data = data_for(name, 12)
+    settings = {"epochs": 2, "batch_size": 4, "learning_rate": 0.02}
+    plain = bb.train(built(name), data, **settings)
+    # Traced and differentiated ahead of time; what a backend does with the graph is its own matter.
+    compiled = torch.compile(standard, backend="aot_eager")
+    found = bb.train(built(name), data, objective=compiled, **settings)
+    for key, tensor in plain.state_dict().items():
+        torch.testing.assert_close(found.state_dict()[key], tensor, rtol=1e-8, atol=1e-10)
+    several = bb.train_together([built(name)], data, objective=compiled, **settings)
+    for key, tensor in plain.state_dict().items():
+        torch.testing.assert_close(several[0].state_dict()[key], tensor, rtol=1e-8, atol=1e-10)

@@ -87,6 +87,7 @@ def evaluate(
     augment: Annotated[
         bool, typer.Option(help="Augment batch norm's images as in training.")
     ] = True,
+    together: options.Together = 1,
     objective: options.Objective = options.STANDARD,
     force: options.Force = False,
 ) -> None:
@@ -98,7 +99,7 @@ def evaluate(
     work = setting(subject, objective, curves)
     with Bars() as bars:
         found = evaluate_curves(
-            work, curves, points, not no_lines, batchnorm_images, augment, watch=bars
+            work, curves, points, not no_lines, batchnorm_images, augment, together, watch=bars
         )
     show_report(found, out)
 

@@ -27,6 +27,7 @@ def evaluate_curves(
     lines: bool,
     batchnorm_images: int,
     augment: bool,
+    together: int,
     *,
     watch: Watch,
 ) -> dict[str, Any]:
@@ -54,6 +55,7 @@ def evaluate_curves(
                 batchnorm_images=batchnorm_images,
                 augmentation=augmentation(work.train_data.name) if augment else None,
                 attack=work.attack,
+                together=together,
                 progress=lambda done, total, name=name: watch(f"evaluating {name}", done, total),  # type: ignore[misc]
             )
         )

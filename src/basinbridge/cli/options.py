@@ -57,6 +57,14 @@ MixedPrecision = Annotated[
         "--mixed-precision", help="Forward passes in bfloat16.", rich_help_panel=_TRAINING
     ),
 ]
+Together = Annotated[
+    int,
+    typer.Option(
+        min=1,
+        help="Networks run as one batch of networks, which a card may do faster.",
+        rich_help_panel=_PLACE,
+    ),
+]
 ObjectiveName = Annotated[
     Literal["standard", "adversarial"],
     typer.Option(

@@ -19,6 +19,7 @@ from ..experiments.plan import PLAN, CasePlan, plan_case, read_plan, write_plan
 from ..experiments.run import Outcome, run
 from ..experiments.specs import Case, Exhibit, Schedule, pairs_of
 from ..experiments.store import Stage, Store, in_order
+from ..experiments.together import group_at
 from ..experiments.workplace import Workplace
 from ..reading import blaming
 from .progress import Bars
@@ -142,11 +143,12 @@ def carry_out(
 
 
 def in_process(stages: Sequence[Stage], place: Workplace, bars: Bars) -> Outcome:
-    """Carry out stages here, one by one."""
+    """Carry out stages here, one by one, or so many together as the place says."""
     return run(
         stages,
         place.store,
         partial(work.carry_out, place),
+        group=group_at(place),
         watch=lambda done, total: bars("all stages", done, total),
     )
 

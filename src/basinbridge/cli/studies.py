@@ -38,6 +38,7 @@ def reproduce(
         bool, typer.Option("--tensorboard", help="Losses for TensorBoard too, in OUT/tensorboard.")
     ] = False,
     mixed_precision: options.MixedPrecision = False,
+    together: options.Together = 1,
     device: options.Device = "cpu",
     threads: options.Threads = None,
     data_root: options.DataRoot = None,
@@ -57,7 +58,9 @@ def reproduce(
     chosen = reproduce_work.chosen_schedule(schedule, mixed_precision)
     numbers = options.numbers(seeds) if seeds is not None else None
     plans = reproduce_work.plans_for(exhibit, only, numbers, chosen, data_root)
-    place = Workplace(Store(out), prepare(device, threads), data_root)
+    place = Workplace(Store(out), prepare(device, threads), data_root, together=together)
+    if together > 1 and executor == "ray":
+        raise InputError("--together goes with --executor local only; Ray has --gpus 0.25")
     if dry_run:
         reproduce_work.show_estimates(plans, place.store, place.device, data_root)
         return

@@ -36,6 +36,8 @@ class Stage:
     True
     >>> one.name == Stage("endpoint", {"seed": 1}, {"data": data}).name
     False
+    >>> data.depth, one.depth
+    (0, 1)
     """
 
     kind: str
@@ -54,6 +56,11 @@ class Stage:
         }
         text = json.dumps(content, sort_keys=True)
         return f"{self.kind}-{hashlib.sha256(text.encode()).hexdigest()[:16]}"
+
+    @cached_property
+    def depth(self) -> int:
+        """How many stages behind one another it stands on."""
+        return max((1 + needed.depth for needed in self.inputs.values()), default=0)
 
     @property
     def file(self) -> str:

@@ -39,13 +39,17 @@ def carry_out(place: Workplace, stage: Stage) -> None:
 
 
 def _train(job: Job) -> None:
-    seed = job.settings["seed"]
     history: list[float] = []
     resumed = bool(job.checkpoint.files())
-    trained = train(job.network, job.train_data, **job.training(seed, history))
-    record = job.made(history=history, resumed=resumed)
-    save_state(trained.state_dict(), job.out, record=json.dumps(record))
+    settings = job.training(job.settings["seed"], history)
+    trained = train(job.network, job.train_data, **settings)
+    save_network(job, trained, history=history, resumed=resumed)
     job.checkpoint.remove()
+
+
+def save_network(job: Job, trained: torch.nn.Module, **more: object) -> None:
+    """Write a trained network, and what made it."""
+    save_state(trained.state_dict(), job.out, record=json.dumps(job.made(**more)))
 
 
 def _align(job: Job) -> None:
@@ -66,14 +70,18 @@ def _align(job: Job) -> None:
 
 
 def _fit(job: Job) -> None:
-    start, end, match = job.end("start"), job.end("end"), job.match()
-    if match is not None:
-        end = permute(end, job.symmetry(), match)
     history: list[float] = []
     resumed = bool(job.checkpoint.files())
     settings = job.training(job.settings["seed"], history)
-    curve = fit(Bezier.between(start, end), job.train_data, **settings)
-    _save_curve(job, curve, history=history, resumed=resumed)
+    curve = fit(unfitted(job), job.train_data, **settings)
+    save_fitted(job, curve, history=history, resumed=resumed)
+    job.checkpoint.remove()
+
+
+def unfitted(job: Job) -> Curve:
+    """The curve between a pair, its end renumbered if it was aligned, before it is fitted."""
+    start, end, match = job.end("start"), job.end("end"), job.match()
+    return Bezier.between(start, end if match is None else permute(end, job.symmetry(), match))
 
 
 def _fit_in_turns(job: Job) -> None:
@@ -90,7 +98,7 @@ def _fit_in_turns(job: Job) -> None:
         permutation_epochs=epochs,
         **job.training(job.settings["seed"], history),
     )
-    _save_curve(
+    save_fitted(
         job,
         found.curve,
         history=history[epochs:],
@@ -98,15 +106,16 @@ def _fit_in_turns(job: Job) -> None:
         objective=list(found.history),
         resumed=resumed,
     )
+    job.checkpoint.remove()
 
 
-def _save_curve(job: Job, curve: Curve, **more: object) -> None:
+def save_fitted(job: Job, curve: Curve, **more: object) -> None:
+    """Write a fitted curve, and what made it."""
     decay = job.settings["training"]["weight_decay"]
     record = job.made(
         decay_term=0.5 * decay * mean_square(curve), aligned="match" in job.stage.inputs, **more
     )
     save_curve(curve, job.out, record)
-    job.checkpoint.remove()
 
 
 def mean_square(curve: Curve, points: int = 257) -> float:
@@ -136,6 +145,7 @@ def _evaluate(job: Job) -> None:
         batchnorm_images=job.batchnorm_images(),
         augmentation=job.augmentation(),
         attack=job.attack,
+        together=1 if job.attack else min(job.place.together, job.settings["points"]),
         progress=job.progress,
     )
     job.write({**path_entry(found), "batchnorm_images": found.batchnorm_images})

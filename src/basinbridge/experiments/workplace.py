@@ -46,7 +46,8 @@ def reduced(data: ImageData, wanted: int | None) -> ImageData:
 class Workplace:
     """Where stages are carried out: a store, a device, and what was read and discovered so far.
 
-    `scalars(label, epoch, loss)` is told of every epoch.
+    `scalars(label, epoch, loss)` is told of every epoch. So many networks or curves as `together`
+    may be trained, and points of a curve scored, as one batch of networks.
     """
 
     store: Store
@@ -55,6 +56,7 @@ class Workplace:
     watch: Watch = silent
     checkpoint_seconds: float = 60.0
     scalars: Write | None = None
+    together: int = 1
     read: dict[str, tuple[ImageData, ImageData]] = field(default_factory=dict)
     symmetries: dict[tuple[str, str, bool], Symmetry] = field(default_factory=dict)
 
@@ -143,7 +145,7 @@ class Job:
     def symmetry(self) -> Symmetry:
         """The architecture's symmetry, discovered once for each model and data set."""
         data, known = self.train_data, self.place.symmetries
-        key = (_setting(self.stage, "model"), data.name, self.attack is not None)
+        key = (setting_of(self.stage, "model"), data.name, self.attack is not None)
         if key not in known:
             known[key] = discover(self.network, data.example())
         return known[key]
@@ -202,17 +204,17 @@ def _network(place: Workplace, stage: Stage, data: ImageData) -> nn.Module:
     """The architecture, initial weights drawn from the seed of the stage."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(stage.settings.get("seed", 0))
-        network = build(_setting(stage, "model"), data.num_classes).to(place.device)
+        network = build(setting_of(stage, "model"), data.num_classes).to(place.device)
     return network if _attack(stage) is None else Normalised(network, data.mean, data.std)
 
 
 def _attack(stage: Stage) -> Attack | None:
     """The attack of a stage's training, or of the trainings that it builds on."""
-    chosen = _setting(stage, "training")["attack"]
+    chosen = setting_of(stage, "training")["attack"]
     return None if chosen is None else Attack(*chosen)
 
 
-def _setting(stage: Stage, name: str) -> Any:  # noqa: ANN401 - a value of JSON
+def setting_of(stage: Stage, name: str) -> Any:  # noqa: ANN401 - a value of JSON
     """A setting of a stage, or of the stages that it builds on."""
     if name in stage.settings:
         return stage.settings[name]
@@ -220,7 +222,7 @@ def _setting(stage: Stage, name: str) -> Any:  # noqa: ANN401 - a value of JSON
         value
         for needed in stage.inputs.values()
         if needed.kind != "data"
-        for value in [_setting(needed, name)]
+        for value in [setting_of(needed, name)]
     )
 
 
