@@ -83,3 +83,15 @@ def test_a_grid_of_another_size_and_a_strange_name_are_refused(tmp_path):
         plane_figure(result)
     with pytest.raises(InputError, match="must end in"):
         draw_plane(sample_plane(), tmp_path / "plane.jpg")
+
+
+def test_names_as_long_as_those_of_files_do_not_cover_each_other():
+    result = sample_plane()
+    result["names"] = [f"resnet32-cifar10-seed-{seed}-250-epochs.safetensors" for seed in range(3)]
+    figure = plane_figure(result)
+    figure.draw_without_rendering()
+    for axes in figure.axes[:2]:
+        boxes = [text.get_window_extent() for text in axes.texts]
+        for index, box in enumerate(boxes):
+            assert not any(box.overlaps(other) for other in boxes[index + 1 :])
+            assert axes.bbox.x0 <= box.x0 <= box.x1 <= axes.bbox.x1

@@ -4,6 +4,7 @@ The result holds the fields of `evaluate.plane.Plane`, `names` of the three poin
 `title` and `lines`: pairs of points, by number, to join by a straight line.
 """
 
+import textwrap
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +24,7 @@ Values = NDArray[numpy.float64]
 _LOSSES = [digit * 10.0**power for power in range(-4, 3) for digit in (1, 1.5, 2, 3, 5, 7)]
 _ACCURACIES = [*range(10, 90, 10), 85, 90, 93, 95, 96, 97, 98, 99, 99.5, 99.9]
 _LOSS_FLOOR = 1e-5
+NAME_WIDTH = 18
 _OTHER_HUES = ("#CC79A7", "#009E73", "#56B4E9")
 
 
@@ -142,7 +144,7 @@ def _draw_networks(axes: "Axes", result: dict[str, Any]) -> None:
         # Towards the middle, so that no name leaves the picture or covers its own point.
         to_left, below = x > middle, y > centre
         axes.annotate(
-            name,
+            textwrap.fill(name, NAME_WIDTH),  # two names side by side have room
             (x, y),
             xytext=(-7 if to_left else 7, -7 if below else 7),
             textcoords="offset points",
