@@ -19,6 +19,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 import basinbridge as bb
 from basinbridge.curve.files import load_curve
+from basinbridge.data.augment import augmentation
 from basinbridge.data.datasets import load
 from basinbridge.data.images import ImageData
 from basinbridge.evaluate.along import prepared, score
@@ -29,6 +30,7 @@ from basinbridge.report.caption import mean_and_spread
 from basinbridge.symmetry.permutation import identity_permutation
 
 IMAGES = 2_000
+AUGMENTATION = augmentation("cifar10")  # the training's
 ENSEMBLES = {
     "both ends": ("identity", (0.0, 1.0)),
     "five on the curve, unaligned": ("identity", (0.0, 0.25, 0.5, 0.75, 1.0)),
@@ -60,7 +62,7 @@ def merged(
     found = {"ends": (mean(one.accuracy for one in ends), mean(one.loss for one in ends))}
     for name, order in orders.items():
         for repair in (False, True):
-            made = bb.merge(*nets, data, symmetry, order, repair=repair)
+            made = bb.merge(*nets, data, symmetry, order, repair=repair, augmentation=AUGMENTATION)
             if repair and not made.repaired:
                 continue
             result = score(made.network, tests)
@@ -104,7 +106,12 @@ def main() -> None:
                 chosen.cache / f"pair-{number}-{technique}.safetensors", TinyTen()
             )
             made = bb.ensemble(
-                curve, test_data, times=times, batchnorm_data=data, batchnorm_images=IMAGES
+                curve,
+                test_data,
+                times=times,
+                batchnorm_data=data,
+                batchnorm_images=IMAGES,
+                augmentation=AUGMENTATION,
             )
             ensembles[name].append(made.together)
             if name != "both ends":

@@ -4,12 +4,13 @@ import numpy as np
 import pytest
 import reference
 import torch
-from networks import bits, built, copy_of, data_for, same_bits
+from networks import bits, built, copy_of, data_for, same_bits, symmetry_for
 from torch import nn
 
 import basinbridge as bb
 from basinbridge.evaluate.along import statistics_batches
 from basinbridge.evaluate.batchnorm import normalisation_layers, reestimate
+from basinbridge.evaluate.signature import signature_along
 
 NORMALISED = ["digits", "tinyten", "residual", "resnet32", "googlenet"]
 
@@ -175,3 +176,55 @@ def test_empty_data_are_told():
 def test_no_images_are_too_few(count):
     with pytest.raises(bb.InputError):
         statistics_batches(nn.BatchNorm1d(6), images(10), count, torch.device("cpu"))
+
+
+def shifted(images):
+    """An augmentation that says what it did."""
+    return 0.5 * images + 1
+
+
+def numbers_of(found):
+    """All numbers of a result, of its networks the statistics."""
+    if isinstance(found, nn.Module):
+        return [buffer.double() for buffer in found.buffers()]
+    if isinstance(found, tuple | list):
+        return [number for one in found for number in numbers_of(one)]
+    if isinstance(found, float):
+        return [torch.tensor(found, dtype=torch.float64)]
+    return numbers_of(list(vars(found).values())) if hasattr(found, "__dict__") else []
+
+
+EVALUATIONS = {
+    "evaluate": lambda line, data, **given: bb.evaluate(line, data, points=3, **given),
+    "ensemble": bb.ensemble,
+    "plane": lambda line, data, **given: bb.plane(
+        line.network, [built("tinyten", seed) for seed in range(3)], data, size=2, **given
+    ),
+    "signature": lambda line, data, **given: signature_along(
+        line, data, symmetry_for("tinyten"), **given
+    ),
+    "merge": lambda line, data, *, batchnorm_data, augmentation=None: bb.merge(
+        *(built("tinyten", seed) for seed in range(2)),
+        batchnorm_data,
+        symmetry_for("tinyten"),
+        bb.identity_permutation(symmetry_for("tinyten")),
+        repair=False,
+        augmentation=augmentation,
+    ),
+}
+
+
+@pytest.mark.parametrize("name", EVALUATIONS)
+def test_all_that_reestimates_takes_augmented_images_where_told_to(name):
+    line = bb.Linear.between(built("tinyten"), built("tinyten", seed=1))
+    data, (images, labels) = data_for("tinyten", 12), data_for("tinyten", 16, seed=5)
+    plain, augmented, given_so = (
+        torch.stack([n.sum() for n in numbers_of(EVALUATIONS[name](line, data, **how))])
+        for how in (
+            {"batchnorm_data": (images, labels)},
+            {"batchnorm_data": (images, labels), "augmentation": shifted},
+            {"batchnorm_data": (shifted(images), labels)},
+        )
+    )
+    torch.testing.assert_close(augmented, given_so, rtol=1e-9, atol=1e-9)
+    assert float((plain - augmented).abs().max()) > 1e-3

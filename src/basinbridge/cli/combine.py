@@ -31,6 +31,7 @@ def merge(
         bool, typer.Option(help="Put the activations' variance back (REPAIR).")
     ] = True,
     images: Annotated[int, typer.Option(min=2, help="Training images to look at.")] = 5_000,
+    augment: options.AugmentStatistics = True,
     force: options.Force = False,
 ) -> None:
     """Average two networks, END renumbered, into one, and write its state (safetensors)."""
@@ -39,7 +40,7 @@ def merge(
 
     refuse_to_overwrite(out, force)
     work = setting(subject, files=(start, end))
-    chosen = Mixture(t, repair, images, soft_transport)
+    chosen = Mixture(t, repair, images, soft_transport, augment)
     scores = merge_states(work, (start, end), match, chosen, out)
     for name, score in scores.items():
         print(f"{name}: test accuracy {100 * score.accuracy:.2f} %, loss {score.loss:.4f} nats")
@@ -54,6 +55,7 @@ def ensemble(
     ] = None,
     out: Annotated[Path | None, typer.Option(help="Write the scores as JSON.")] = None,
     batchnorm_images: options.BatchnormImages = 2_000,
+    augment: options.AugmentStatistics = True,
     force: options.Force = False,
 ) -> None:
     """Average the predictions of networks on a curve: accuracy, likelihood, calibration."""
@@ -62,4 +64,5 @@ def ensemble(
 
     refuse_to_overwrite(out, force)
     work = setting(subject, files=[curve])
-    print(score_ensemble(work, curve, times or [0.0, 0.25, 0.5, 0.75, 1.0], batchnorm_images, out))
+    members = times or [0.0, 0.25, 0.5, 0.75, 1.0]
+    print(score_ensemble(work, curve, members, batchnorm_images, augment, out))

@@ -27,6 +27,7 @@ class Mixture:
     repair: bool
     images: int
     soft_transport: float | None
+    augment: bool
 
 
 def merge_states(
@@ -47,7 +48,16 @@ def merge_states(
         plans = transport_plan(start, end, data, symmetry, regularisation=chosen.soft_transport)
         other = with_state(end, apply_plan(end.state_dict(), symmetry, plans))
         order = identity_permutation(symmetry)
-    found = merge(start, other, data, symmetry, order, t=chosen.t, repair=chosen.repair)
+    found = merge(
+        start,
+        other,
+        data,
+        symmetry,
+        order,
+        t=chosen.t,
+        repair=chosen.repair,
+        augmentation=work.augmentation(chosen.augment),
+    )
     record = work.record(
         began,
         **asdict(chosen),
@@ -63,7 +73,12 @@ def merge_states(
 
 
 def score_ensemble(
-    work: Setting, file: Path, times: Sequence[float], batchnorm_images: int, out: Path | None
+    work: Setting,
+    file: Path,
+    times: Sequence[float],
+    batchnorm_images: int,
+    augment: bool,
+    out: Path | None,
 ) -> Ensemble:
     """Score the networks at some t of a curve and their ensemble; write it if a file is named."""
     curve, made = work.curve_in(file)
@@ -74,6 +89,7 @@ def score_ensemble(
         times=times,
         batchnorm_data=work.train_data,
         batchnorm_images=batchnorm_images,
+        augmentation=work.augmentation(augment),
     )
     if out is not None:
         record = work.record(began, file=str(file), curve=made)

@@ -84,9 +84,7 @@ def evaluate(
         bool, typer.Option("--no-lines", help="Leave out the straight line below every curve.")
     ] = False,
     batchnorm_images: options.BatchnormImages = 2_000,
-    augment: Annotated[
-        bool, typer.Option(help="Augment batch norm's images as in training.")
-    ] = True,
+    augment: options.AugmentStatistics = True,
     together: options.Together = 1,
     objective: options.Objective = options.STANDARD,
     force: options.Force = False,
@@ -123,6 +121,7 @@ def plane(
         bool, typer.Option("--training-data", help="Evaluate on training images.")
     ] = False,
     batchnorm_images: options.BatchnormImages = 2_000,
+    augment: options.AugmentStatistics = True,
     objective: options.Objective = options.STANDARD,
     force: options.Force = False,
 ) -> None:
@@ -135,7 +134,7 @@ def plane(
 
     refuse_to_overwrite(out / "plane.json", force)
     work = setting(subject, objective, files)
-    grid = Grid(size, across, up, images, training_data, batchnorm_images)
+    grid = Grid(size, across, up, images, training_data, batchnorm_images, augment)
     with Bars() as bars:
         found = draw_plane_of(work, files, grid, out, watch=bars)
     print(found)
@@ -154,6 +153,7 @@ def signature(
     images: Annotated[int, typer.Option(min=2, help="Training images to align on.")] = 10_000,
     method: options.Method = "correlation",
     activations: options.Activations = "post",
+    augment: options.AugmentStatistics = True,
     objective: options.Objective = options.STANDARD,
     force: options.Force = False,
 ) -> None:
@@ -165,7 +165,7 @@ def signature(
     work = setting(subject, objective, (*(states or []), *(curve or [])))
     with Bars() as bars:
         draw_signatures_of(
-            work, states or [], curve or [], method, activations, images, out, watch=bars
+            work, states or [], curve or [], method, activations, images, augment, out, watch=bars
         )
     print(f"wrote {out / 'signature.json'} and {out / 'signature.png'}")
 

@@ -9,7 +9,6 @@ from typing import Any
 import torch
 
 from ..curve.paths import Curve, Linear
-from ..data.augment import augmentation
 from ..errors import InputError
 from ..evaluate.along import evaluate
 from ..experiments.pair import Watch, endpoints_of, path_entry, report_of
@@ -53,7 +52,7 @@ def evaluate_curves(
                 batchnorm_data=work.train_data,
                 points=points,
                 batchnorm_images=batchnorm_images,
-                augmentation=augmentation(work.train_data.name) if augment else None,
+                augmentation=work.augmentation(augment),
                 attack=work.attack,
                 together=together,
                 progress=lambda done, total, name=name: watch(f"evaluating {name}", done, total),  # type: ignore[misc]

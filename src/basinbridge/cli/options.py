@@ -43,6 +43,13 @@ Activations = Annotated[
 BatchnormImages = Annotated[
     int, typer.Option(min=1, help="Training images that give each point's batch-norm statistics.")
 ]
+AugmentStatistics = Annotated[
+    bool,
+    typer.Option(
+        "--augment/--no-augment",
+        help="Augment the images of batch norm's statistics as in training.",
+    ),
+]
 CurveKind = Annotated[Literal["bezier", "polychain", "linear"], typer.Option(help="Kind of curve.")]
 Bends = Annotated[
     int | None,

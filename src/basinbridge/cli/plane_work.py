@@ -27,6 +27,7 @@ class Grid:
     images: int
     training_data: bool
     batchnorm_images: int
+    augment: bool
 
 
 def draw_plane_of(
@@ -47,6 +48,7 @@ def draw_plane_of(
         up=grid.up,
         curves=corners.curves,
         batchnorm_images=grid.batchnorm_images,
+        augmentation=work.augmentation(grid.augment),
         attack=work.attack,
         progress=lambda done, total: watch("evaluating the plane", done, total),
     )

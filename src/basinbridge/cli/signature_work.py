@@ -27,6 +27,7 @@ def draw_signatures_of(
     method: Method,
     activations: Activations,
     images: int,
+    augment: bool,
     folder: Path,
     *,
     watch: Watch,
@@ -54,7 +55,7 @@ def draw_signatures_of(
         title = f"{len(entries)} pairs of networks" if len(entries) > 1 else "the two networks"
         panels.append({"title": title, "entries": entries})
     for number, (path, one) in enumerate(zip(curves, loaded, strict=True), start=len(entries) + 1):
-        panels.append(_of_curve(work, path, one, activations))
+        panels.append(_of_curve(work, path, one, activations, augment))
         watch("comparing", number, total)
     record = work.record(
         began,
@@ -62,6 +63,7 @@ def draw_signatures_of(
         method=method,
         activations=activations,
         images=min(images, len(work.train_data)),
+        augment=augment,
     )
     title = f"{work.train_data.name}, {work.model}: {len(work.test_data):,} test images"
     title += "" if work.attack is None else " under attack"
@@ -102,7 +104,11 @@ def _of_pair(
 
 
 def _of_curve(
-    work: Setting, path: Path, loaded: tuple[Curve, dict[str, Any]], activations: Activations
+    work: Setting,
+    path: Path,
+    loaded: tuple[Curve, dict[str, Any]],
+    activations: Activations,
+    augment: bool,
 ) -> dict[str, Any]:
     """A panel that compares the middle of a curve with its two ends."""
     curve, record = loaded
@@ -111,6 +117,7 @@ def _of_curve(
         work.test_data,
         work.symmetry,
         work.train_data,
+        augmentation=work.augmentation(augment),
         activations=activations,
         attack=work.attack,
     )

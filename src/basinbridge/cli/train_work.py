@@ -5,7 +5,6 @@ import time
 from dataclasses import asdict
 from pathlib import Path
 
-from ..data.augment import augmentation
 from ..errors import InputError
 from ..evaluate.along import prepared
 from ..evaluate.robust import Robustness, robustness
@@ -62,7 +61,7 @@ def settings_of(
         "batch_size": training.batch_size,
         "weight_decay": training.weight_decay,
         "schedule": SCHEDULES[training.schedule],
-        "augmentation": augmentation(work.train_data.name) if training.augment else None,
+        "augmentation": work.augmentation(training.augment),
         "mixed_precision": training.mixed_precision,
         "seed": work.seed,
         "progress": lambda epoch, epochs, loss: watch(f"{stage} (loss {loss:.3f})", epoch, epochs),

@@ -13,6 +13,8 @@ from torch import Tensor, nn
 
 from ..curve.files import load_curve
 from ..curve.paths import Curve
+from ..data.augment import augmentation
+from ..data.batches import Augmentation
 from ..data.datasets import family, load
 from ..data.images import ImageData
 from ..errors import InputError
@@ -59,6 +61,10 @@ class Setting:
     def example(self) -> Tensor:
         """Two training images as the network sees them."""
         return self.train_data.example().to(self.device)
+
+    def augmentation(self, wanted: bool) -> Augmentation | None:
+        """How the data set's training images are augmented, if it is wanted and there is a way."""
+        return augmentation(self.train_data.name) if wanted else None
 
     def record(self, began: float, **more: object) -> dict[str, Any]:
         """What made a result, for its header; `began` is when, by the performance counter."""

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from ..curve.paths import Curve
-from ..data.batches import Batch, Data
+from ..data.batches import Augmentation, Batch, Data
 from ..errors import InputError
 from ..state import bind
 from ..train.objective import logits_of
@@ -56,6 +56,7 @@ def ensemble(
     batchnorm_data: Data | None = None,
     batchnorm_images: int = BATCHNORM_IMAGES,
     batch_size: int = BATCH_SIZE,
+    augmentation: Augmentation | None = None,
     bins: int = BINS,
 ) -> Ensemble:
     """Average the class probabilities of the networks at `times`, and score all of them.
@@ -76,7 +77,9 @@ def ensemble(
     bind(network, vector)
     tests = prepared(data, batch_size, vector.device)
     labels = torch.cat([labels for _, labels in tests])
-    statistics = statistics_batches(network, batchnorm_data, batchnorm_images, vector.device)
+    statistics = statistics_batches(
+        network, batchnorm_data, batchnorm_images, vector.device, augmentation=augmentation
+    )
     members = []
     total: Tensor | None = None
     for t in times:

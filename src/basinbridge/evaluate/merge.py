@@ -9,7 +9,7 @@ from torch import Tensor, fx, nn
 
 from ..align.match import align
 from ..curve.paths import Linear
-from ..data.batches import Batch, Data, evaluation_batches
+from ..data.batches import Augmentation, Batch, Data, evaluation_batches
 from ..state import mode
 from ..symmetry.groups import Symmetry
 from ..symmetry.permutation import Permutation, permute
@@ -44,11 +44,13 @@ def merge(
     t: float = 0.5,
     repair: bool = True,
     batch_size: int = BATCH_SIZE,
+    augmentation: Augmentation | None = None,
 ) -> Merge:
     """One network from two: (1 - t) A + t B, with B renumbered, and the variance put back.
 
     Averaged weights give activations that vary too little, the more so the deeper. Batch norm
-    undoes that when its statistics are re-estimated (here from 2,000 of `data`). Where an affine
+    undoes that when its statistics are re-estimated (here from 2,000 of `data`, with the
+    `augmentation` of the training, as for `evaluate`). Where an affine
     layer feeds a nonlinearity directly, its weight and bias are rewritten so that every channel of
     its output has the mean and the standard deviation that interpolate the two networks'. Layers
     are repaired from the input to the output, each in one pass over `data`: training images, of
@@ -69,7 +71,9 @@ def merge(
     end = permute(net_b, symmetry, permutation)
     network = Linear.between(net_a, end).network_at(t)
     device = next(network.parameters()).device
-    statistics = statistics_batches(network, data, BATCHNORM_IMAGES, device)
+    statistics = statistics_batches(
+        network, data, BATCHNORM_IMAGES, device, augmentation=augmentation
+    )
     reestimate(network, statistics)
     affine = {
         name: module

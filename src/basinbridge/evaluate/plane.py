@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from ..curve.paths import Curve
-from ..data.batches import Data, global_seed
+from ..data.batches import Augmentation, Data, global_seed
 from ..errors import InputError
 from ..state import Layout, State, bind, check_finite, check_states
 from ..train.adversarial import Attack
@@ -69,6 +69,7 @@ def plane(
     curves: Mapping[str, Curve] | None = None,
     batchnorm_images: int = BATCHNORM_IMAGES,
     batch_size: int = BATCH_SIZE,
+    augmentation: Augmentation | None = None,
     attack: Attack | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Plane:
@@ -78,7 +79,8 @@ def plane(
     angle to that towards the third. The grid reaches from `across[0]` to `across[1]` of the three
     points' extent, and from `up[0]` to `up[1]` at a right angle. `network` gives the architecture
     and stays as it is. Batch-norm statistics are re-estimated from `batchnorm_data` at every point,
-    which a network with batch norm therefore needs. `curves` are projected onto the plane. With an
+    which a network with batch norm therefore needs; give the `augmentation` of the training too, as
+    for `evaluate`. `curves` are projected onto the plane. With an
     `attack` scores and statistics are those of attacked inputs, with the same random
     starts at every point. `progress(done, points)` is called after every point.
 
@@ -101,7 +103,12 @@ def plane(
     bind(walker, vector)
     tests = prepared(data, batch_size, vector.device)
     statistics = statistics_batches(
-        walker, batchnorm_data, batchnorm_images, vector.device, batch_size=batch_size
+        walker,
+        batchnorm_data,
+        batchnorm_images,
+        vector.device,
+        batch_size=batch_size,
+        augmentation=augmentation,
     )
     x, y = (
         _ticks([point[axis] for point in frame.points], reach, size)

@@ -11,7 +11,7 @@ from ..align.activations import Moments, gather
 from ..align.assignment import match, scores
 from ..align.methods import Activations
 from ..curve.paths import Curve
-from ..data.batches import Data, global_seed
+from ..data.batches import Augmentation, Data, global_seed
 from ..errors import InputError
 from ..symmetry.groups import Group, Site, Symmetry
 from ..symmetry.permutation import Permutation, flat_places
@@ -119,6 +119,7 @@ def signature_along(
     t: float = 0.5,
     batchnorm_data: Data | None = None,
     batchnorm_images: int = BATCHNORM_IMAGES,
+    augmentation: Augmentation | None = None,
     activations: Activations = "post",
     attack: Attack | None = None,
 ) -> tuple[Signature, Signature]:
@@ -129,7 +130,9 @@ def signature_along(
     are re-estimated for all three, as in `evaluate`; with an `attack`, from attacked images.
     """
     device = curve.points.device
-    statistics = statistics_batches(curve.network, batchnorm_data, batchnorm_images, device)
+    statistics = statistics_batches(
+        curve.network, batchnorm_data, batchnorm_images, device, augmentation=augmentation
+    )
     networks = [curve.network_at(place) for place in (0.0, t, 1.0)]
     for network in networks:
         with global_seed(0, device):

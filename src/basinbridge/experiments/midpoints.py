@@ -5,7 +5,7 @@ from typing import Any
 
 from ..align.methods import Activations
 from ..curve.paths import Curve, Linear
-from ..data.batches import Data
+from ..data.batches import Augmentation, Data
 from ..evaluate.along import BATCHNORM_IMAGES
 from ..evaluate.signature import Signature, signature_along
 from ..symmetry.groups import Symmetry
@@ -19,6 +19,7 @@ def midpoint_signatures(
     batchnorm_data: Data,
     *,
     batchnorm_images: int = BATCHNORM_IMAGES,
+    augmentation: Augmentation | None = None,
     activations: Activations = "post",
     attack: Attack | None = None,
 ) -> tuple[tuple[Signature, Signature], list[dict[str, Any]]]:
@@ -34,6 +35,7 @@ def midpoint_signatures(
             symmetry,
             batchnorm_data=batchnorm_data,
             batchnorm_images=batchnorm_images,
+            augmentation=augmentation,
             activations=activations,
             attack=attack,
         )

@@ -168,21 +168,23 @@ class _Builder:
     def plane(self, seeds: tuple[int, int]) -> Stage:
         curves = {one.name: self.curve(seeds, one) for one in (UNALIGNED, ALIGNED)}
         label = self.label(seeds, "plane of the initialisations")
-        return Stage("plane", self.grid(1.05), {"data": self.data, **curves}, label)
+        settings = self.grid(1.05, curves[ALIGNED.name])
+        return Stage("plane", settings, {"data": self.data, **curves}, label)
 
     def curve_plane(self, seeds: tuple[int, int], method: CurveMethod, curve: Stage) -> Stage:
         label = self.label(seeds, f"plane of {method.title}")
         renumbered = method.match is not None or method.pam
-        settings = {**self.grid(1.5), "title": method.title, "renumbered": renumbered}
+        settings = {**self.grid(1.5, curve), "title": method.title, "renumbered": renumbered}
         return Stage("plane", settings, {"data": self.data, "curve": curve}, label)
 
-    def grid(self, top: float) -> dict[str, Any]:
+    def grid(self, top: float, curve: Stage) -> dict[str, Any]:
         return {
             "size": self.schedule.plane_size,
             "across": [-0.05, 1.05],
             "up": [-0.05, top],
             "images": self.schedule.plane_images,
             "batchnorm_images": self.schedule.batchnorm_images,
+            "augment": curve.settings["training"]["augment"],
         }
 
     def signature(self, seeds: tuple[int, int]) -> Stage:
@@ -190,7 +192,10 @@ class _Builder:
         return Stage("signature", {}, inputs, self.label(seeds, "compare the endpoints"))
 
     def midpoint(self, seeds: tuple[int, int], method: CurveMethod, curve: Stage) -> Stage:
-        settings = {"batchnorm_images": self.schedule.batchnorm_images}
+        settings = {
+            "batchnorm_images": self.schedule.batchnorm_images,
+            "augment": curve.settings["training"]["augment"],
+        }
         label = self.label(seeds, f"compare middle and ends of {method.title}")
         return Stage("midpoint", settings, {"data": self.data, "curve": curve}, label)
 

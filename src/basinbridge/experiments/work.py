@@ -168,6 +168,7 @@ def _plane(job: Job) -> None:
         up=tuple(chosen["up"]),
         curves=corners.curves,
         batchnorm_images=job.batchnorm_images(),
+        augmentation=job.augmentation(),
         progress=job.progress,
     )
     job.write(
@@ -192,6 +193,7 @@ def _midpoint(job: Job) -> None:
         job.symmetry(),
         job.train_data,
         batchnorm_images=job.batchnorm_images(),
+        augmentation=job.augmentation(),
     )
     job.write({"entries": entries})
 
