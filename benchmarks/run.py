@@ -27,6 +27,7 @@ from timing import Ratio
 from torch import nn
 
 import basinbridge as bb
+from basinbridge.data.memory import keep_freed_memory
 from basinbridge.experiments.provenance import describe_device, versions
 from basinbridge.models import GoogLeNet, ResNet32, TinyTen
 from basinbridge.state import replacing
@@ -160,6 +161,7 @@ def main() -> None:
     parser.add_argument("--short", action="store_true", help="once each, to see that it runs")
     parser.add_argument("--only", default="", help="rows whose name contains this word")
     options = parser.parse_args()
+    keep_freed_memory()  # for the yardsticks too, whichever row comes first
     print(f"{torch.get_num_threads()} threads, {describe_device(torch.device('cpu'))}")
     found = {
         row.name: measured(row, 1 if options.short else row.repeats)

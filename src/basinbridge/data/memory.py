@@ -1,21 +1,27 @@
 """Memory that one batch's activations leave is kept for the next batch's."""
 
+import ctypes
+import sys
 from functools import cache
 
-import torch
-
-# The largest block that glibc learns from is one of 32 MiB, its own header included.
-LARGEST = 31 * 2**20
+# Numbers of <malloc.h>, and the largest values that mallopt(3) takes for them.
+M_TRIM_THRESHOLD, MOST_KEPT = -1, 2**31 - 1
+M_MMAP_THRESHOLD, LARGEST_BLOCK = -3, 2**25
 
 
 @cache
 def keep_freed_memory() -> None:
-    """Make the C library keep what is freed, once in a process.
+    """Make the C library keep up to 2 GiB of what is freed, once in a process.
 
     By default glibc hands freed memory back to the system beyond twice the largest block freed so
-    far, and pages that the system gives anew cost more than small networks compute on them. A
-    large block that is freed untouched raises that bound to 62 MiB. Other allocators, and
-    devices of their own, are not affected. Source: M_MMAP_THRESHOLD and M_TRIM_THRESHOLD in
-    mallopt(3).
+    far, so that every step of a training asks for its activations' pages anew, which then must be
+    cleared: some per cent of a step, and more of small networks. Blocks of more than 32 MiB are
+    mapped one by one as before. Other C libraries, and devices of their own, are not affected.
+    Source: M_TRIM_THRESHOLD and M_MMAP_THRESHOLD in mallopt(3).
     """
-    torch.empty(LARGEST, dtype=torch.uint8)
+    if not sys.platform.startswith("linux"):
+        return
+    library = ctypes.CDLL(None)
+    if hasattr(library, "gnu_get_libc_version"):
+        library.mallopt(M_MMAP_THRESHOLD, LARGEST_BLOCK)
+        library.mallopt(M_TRIM_THRESHOLD, MOST_KEPT)
