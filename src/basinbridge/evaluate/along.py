@@ -29,7 +29,7 @@ from ..train.objective import logits_of
 from .batchnorm import normalisation_layers, reestimate
 
 BATCHNORM_IMAGES = 2000
-# In batches of 500, activations of CIFAR images outgrow what malloc keeps, and take a third longer.
+# Activations of 1,000 CIFAR images are larger than the blocks that malloc keeps, and take longer.
 BATCH_SIZE = 200
 
 
