@@ -1,3 +1,4 @@
+import itertools
 import json
 import math
 import os
@@ -80,6 +81,19 @@ def fitted(**settings):
     return curve.network_at(0.5)
 
 
+def trained_together(**settings):
+    networks = [with_dropout(seed) for seed in range(2)]
+    data = data_for("digits", 20)
+    return nn.ModuleList(bb.train_together(networks, data, augmentation=noisy, **settings))
+
+
+def fitted_together(**settings):
+    ends = [with_dropout(seed) for seed in range(3)]
+    lines = [bb.Bezier.between(*pair) for pair in itertools.pairwise(ends)]
+    curves = bb.fit_together(lines, data_for("digits", 20), augmentation=noisy, **settings)
+    return nn.ModuleList(curve.network_at(0.5) for curve in curves)
+
+
 def chained(**settings):
     chain = bb.PolyChain.between(built("digits", 0), built("digits", 1), bends=2)
     settings["learning_rate"] = 1e-3
@@ -127,7 +141,9 @@ DESCENTS = {
     "train": trained,
     "train by a loader": trained_by_loader,
     "train by a seeded loader": trained_by_seeded_loader,
+    "train together": trained_together,
     "fit": fitted,
+    "fit together": fitted_together,
     "fit a chain": chained,
     "pam, projected": in_turns("projected"),
     "pam, conditional gradient": in_turns("conditional-gradient"),

@@ -7,7 +7,6 @@ import basinbridge as bb
 from basinbridge.data.batches import training_batches
 from basinbridge.data.images import ImageData
 from basinbridge.train.loop import Recipe
-from basinbridge.train.objective import standard
 from basinbridge.train.together import Dealt, train_together
 
 SEEDS = (5, 11, 2)
@@ -46,8 +45,16 @@ def test_networks_become_what_each_would_alone(name):
     assert [loss for _, _, loss in heard] == pytest.approx(means)
 
 
-def noisy(images):
-    return images + 0.1 * torch.rand_like(images)
+def made_noisy():
+    """Another function each time, as in another process."""
+
+    def noisy(images):
+        return images + 0.1 * torch.rand_like(images)
+
+    return noisy
+
+
+noisy = made_noisy()
 
 
 def test_images_are_to_the_bit_those_that_each_would_see_alone():
@@ -86,41 +93,24 @@ def test_adversarial_training_attacks_each_network_by_itself():
         close(bb.train(network, data, seed=seed, objective=robust, **SETTINGS), trained)
 
 
-def test_a_training_that_was_stopped_goes_on_to_the_same_bits(tmp_path):
-    data = data_for("tinyten", 18)
-    steps = []
+def test_another_process_goes_on_with_functions_of_its_own_but_not_with_other_seeds(tmp_path):
+    checkpoint = bb.Checkpoint(tmp_path / "state")
 
-    def stopping(network, inputs, labels):
-        steps.append(1)
-        if len(steps) == 7:
-            raise KeyboardInterrupt
-        return standard(network, inputs, labels)
+    def trained(seeds, augmentation):
+        return train_together(
+            three("tinyten"),
+            data_for("tinyten", 18),
+            seeds=seeds,
+            augmentation=augmentation,
+            checkpoint=checkpoint,
+            **SETTINGS,
+        )
 
-    stopping.__qualname__ = "objective"
-
-    def plain(network, inputs, labels):
-        return standard(network, inputs, labels)
-
-    whole = train_together(three("tinyten"), data, seeds=SEEDS, **SETTINGS)
-    checkpoint = bb.Checkpoint(tmp_path / "state", seconds=0)
-    arguments = {**SETTINGS, "checkpoint": checkpoint, "augmentation": None}
-    with pytest.raises(KeyboardInterrupt):
-        train_together(three("tinyten"), data, seeds=SEEDS, objective=Named(stopping), **arguments)
-    again = train_together(three("tinyten"), data, seeds=SEEDS, objective=Named(plain), **arguments)
-    assert len(steps) == 7
-    assert all(same_bits(one, other) for one, other in zip(whole, again, strict=True))
+    noise, same_noise = made_noisy(), made_noisy()
+    for one, other in zip(trained(SEEDS, noise), trained(SEEDS, same_noise), strict=True):
+        assert same_bits(one, other)
     with pytest.raises(bb.InputError, match="seeds"):
-        train_together(three("tinyten"), data, objective=Named(plain), **arguments)
-
-
-class Named:
-    """An objective whose text does not tell what it does."""
-
-    def __init__(self, objective):
-        self.objective = objective
-
-    def __call__(self, network, inputs, labels):
-        return self.objective(network, inputs, labels)
+        trained((1, 2, 3), noise)
 
 
 def test_what_cannot_be_done_together_is_refused():

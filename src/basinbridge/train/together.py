@@ -111,5 +111,5 @@ class Dealt:
         return {
             "dealt": data_digest(self.data),
             "seeds": list(self.seeds),
-            "augmentation": repr(self.augmentation),
+            "augmentation": self.augmentation,
         }
