@@ -1,13 +1,12 @@
 """What alignment costs, in bare forward passes of both networks over the same images."""
 
-import resource
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 
 import torch
 import torch.nn.functional as F
-from timing import Ratio, ratio
+from timing import Ratio, peak_memory, ratio
 from torch import Tensor, nn
 
 import basinbridge as bb
@@ -76,9 +75,9 @@ def _memory(build: Callable[[], nn.Module], images: int) -> float:
     networks = [build() for _ in range(2)]
     data = torch.randn(images, 3, 32, 32), torch.zeros(images).long()
     symmetry = bb.discover(networks[0], data[0][:2])
-    held = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    held = peak_memory()
     bb.align(*networks, data, symmetry)
-    return (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - held) / 1024
+    return peak_memory() - held
 
 
 def assignment(size: int = 4096) -> Callable[[], object]:

@@ -8,7 +8,6 @@ memory is what the process holds at its peak beyond what it held before.
 """
 
 import json
-import resource
 import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import ProcessPoolExecutor
@@ -19,6 +18,7 @@ from typing import Any
 import numpy as np
 import torch
 from scipy.optimize import linear_sum_assignment
+from timing import peak_memory
 from torch import nn
 
 import basinbridge as bb
@@ -103,13 +103,13 @@ def cost(study: str, size: int) -> tuple[float, float]:
     torch.manual_seed(0)
     prepare, _ = STUDIES[study]
     work = prepare(size)
-    held = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    held = peak_memory()
     found = []
     for _ in range(REPEATS):
         began = time.process_time()
         work()
         found.append(time.process_time() - began)
-    return min(found), (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - held) / 1024
+    return min(found), peak_memory() - held
 
 
 def exponent(sizes: Iterable[int], costs: Iterable[float]) -> float:

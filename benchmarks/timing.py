@@ -1,9 +1,11 @@
-"""Ratios of times, measured so that a noisy machine disturbs both sides alike."""
+"""Ratios of times, measured so that a noisy machine disturbs both sides alike; peaks of memory."""
 
+import re
 import statistics
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 
 @dataclass(frozen=True)
@@ -37,3 +39,14 @@ def ratio(
     shares = [two / (units * one) for one, two in zip(times[False], times[True], strict=True)]
     low, middle, high = statistics.quantiles(shares, n=4) if repeats > 1 else shares * 3
     return Ratio(middle, low, high, statistics.median(times[True]), statistics.median(times[False]))
+
+
+def peak_memory() -> float:
+    """Megabytes that this process has held at most, on Linux.
+
+    Not `getrusage`, whose peak a new process takes over from the one that started it.
+    """
+    status = Path("/proc/self/status").read_text()
+    found = re.search(r"VmHWM:\s+(\d+) kB", status)
+    assert found is not None
+    return int(found[1]) / 1024
