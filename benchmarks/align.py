@@ -1,12 +1,10 @@
 """What alignment costs, in bare forward passes of both networks over the same images."""
 
 from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor
-from multiprocessing import get_context
 
 import torch
 import torch.nn.functional as F
-from timing import Ratio, peak_memory, ratio
+from timing import Ratio, alone, peak_memory, ratio
 from torch import Tensor, nn
 
 import basinbridge as bb
@@ -64,11 +62,7 @@ def alignment(
 
 def memory(build: Callable[[], nn.Module], images: int, repeats: int) -> list[float]:
     """Megabytes of an alignment beyond data and networks, each time in a process of its own."""
-    found = []
-    for _ in range(repeats):
-        with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as alone:
-            found.append(alone.submit(_memory, build, images).result())
-    return found
+    return [alone(_memory, build, images) for _ in range(repeats)]
 
 
 def _memory(build: Callable[[], nn.Module], images: int) -> float:

@@ -10,15 +10,13 @@ memory is what the process holds at its peak beyond what it held before.
 import json
 import time
 from collections.abc import Callable, Iterable
-from concurrent.futures import ProcessPoolExecutor
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from scipy.optimize import linear_sum_assignment
-from timing import peak_memory
+from timing import alone, peak_memory
 from torch import nn
 
 import basinbridge as bb
@@ -146,8 +144,7 @@ def main() -> None:
     for study, (_, sizes) in STUDIES.items():
         found = []
         for size in sizes:
-            with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as alone:
-                found.append(alone.submit(cost, study, size).result())
+            found.append(alone(cost, study, size))
             print(f"{study:38} {size:5} {found[-1][0]:9.3f} s {found[-1][1]:7.1f} MB", flush=True)
         seconds, megabytes = (list(column) for column in zip(*found, strict=True))
         slope = exponent(sizes, seconds)

@@ -24,6 +24,14 @@ def random_batch(size: int = BATCH) -> Batch:
     return torch.randn(size, 3, 32, 32), torch.randint(10, (size,))
 
 
+def noise(images: int) -> ImageData:
+    """As many CIFAR-sized images, as a data set."""
+    pixels = torch.randint(256, (images, 3, 32, 32), dtype=torch.uint8)
+    labels = torch.randint(10, (images,))
+    names = tuple(str(label) for label in range(10))
+    return ImageData("noise", pixels, labels, names, (0.5,) * 3, (0.25,) * 3)
+
+
 def optimizer(weights: Tensor, gradient: Tensor, rate: float = 0.01) -> torch.optim.Optimizer:
     """The training loop's own: SGD with Nesterov momentum, fused over one vector."""
     variable = nn.Parameter(weights)
@@ -131,12 +139,8 @@ def attacked(network: type[nn.Module], attack_steps: int, repeats: int) -> Ratio
 
 def loading(network: type[nn.Module], repeats: int) -> Ratio:
     """Loading and augmenting a batch as the paper does for CIFAR, in plain steps."""
-    count = BATCH * (repeats + 1)
-    images = torch.randint(0, 256, (count, 3, 32, 32), dtype=torch.uint8)
-    names = tuple(str(label) for label in range(10))
-    data = ImageData("noise", images, torch.randint(10, (count,)), names, (0.5,) * 3, (0.25,) * 3)
     batches = training_batches(
-        data,
+        noise(BATCH * (repeats + 1)),
         BATCH,
         generator=torch.Generator().manual_seed(0),
         augmentation=augmentation("cifar10"),

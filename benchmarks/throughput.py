@@ -17,6 +17,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
+from steps import BATCH, noise
 from torch import Tensor, multiprocessing, nn
 from torch.nn import functional
 from torch.utils.data import DataLoader, Dataset
@@ -29,18 +30,7 @@ from basinbridge.state import replacing
 from basinbridge.train.loop import Settings
 from basinbridge.train.objective import standard
 
-BATCH = 128
 POINTS = 61
-CLASSES = 10
-
-
-def noise(images: int, device: torch.device) -> bb.ImageData:
-    """As many images as wanted, in the memory of the device."""
-    generator = torch.Generator().manual_seed(0)
-    pixels = torch.randint(256, (images, 3, 32, 32), dtype=torch.uint8, generator=generator)
-    labels = torch.randint(CLASSES, (images,), generator=generator)
-    names = tuple(str(label) for label in range(CLASSES))
-    return bb.ImageData("noise", pixels, labels, names, (0.5,) * 3, (0.25,) * 3).to(device)
 
 
 class OneByOne(Dataset[tuple[Tensor, Tensor]]):
@@ -118,7 +108,7 @@ def _worker(
     found: "multiprocessing.Queue[float]",
 ) -> None:
     torch.set_num_threads(1)
-    data = noise(images, device)
+    data = noise(images).to(device)
     ours([build()], data, 1, mixed_precision=mixed)
     ready.wait()
     found.put(ours([build()], data, epochs, mixed_precision=mixed))
@@ -178,7 +168,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, help="a JSON file for the figures")
     options = parser.parse_args()
     build = getattr(models, options.network)
-    data = noise(options.images, options.device)
+    data = noise(options.images).to(options.device)
     torch.manual_seed(0)
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = True
     rates: dict[str, float] = {}

@@ -4,8 +4,13 @@ import re
 import statistics
 import time
 from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from multiprocessing import get_context
 from pathlib import Path
+from typing import ParamSpec, TypeVar
+
+Arguments, Found = ParamSpec("Arguments"), TypeVar("Found")
 
 
 @dataclass(frozen=True)
@@ -50,3 +55,11 @@ def peak_memory() -> float:
     found = re.search(r"VmHWM:\s+(\d+) kB", status)
     assert found is not None
     return int(found[1]) / 1024
+
+
+def alone(
+    work: Callable[Arguments, Found], *given: Arguments.args, **named: Arguments.kwargs
+) -> Found:
+    """What a function returns in a process of its own, where nothing was held before."""
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as process:
+        return process.submit(work, *given, **named).result()

@@ -29,6 +29,17 @@ def writer(store, log):
     return carry_out
 
 
+def diverging(write, one):
+    """Carry out stages so, all but one."""
+
+    def carry_out(stage):
+        if stage.name == one.name:
+            raise InputError("training diverged")
+        write(stage)
+
+    return carry_out
+
+
 def test_every_stage_is_done_once_and_never_again(tmp_path):
     store, log = Store(tmp_path), []
     stages = in_order(chain().values())
@@ -47,12 +58,7 @@ def test_stages_are_done_behind_their_inputs_in_whatever_order_they_come(tmp_pat
 def test_a_failure_takes_what_needs_it_along_and_nothing_else(tmp_path):
     store, log, parts = Store(tmp_path), [], chain()
     write = writer(store, log)
-
-    def carry_out(stage):
-        if stage.name == parts["end"].name:
-            raise InputError("training diverged")
-        write(stage)
-
+    carry_out = diverging(write, parts["end"])
     stages = in_order(parts.values())
     found = run(stages, store, carry_out)
     assert found.failed == {
@@ -141,13 +147,7 @@ def test_what_joins_a_stage_is_done_with_it(tmp_path):
 
 def test_a_group_that_fails_is_done_one_by_one(tmp_path):
     store, log, parts = Store(tmp_path), [], chain()
-    write = writer(store, log)
-
-    def carry_out(stage):
-        if stage.name == parts["end"].name:
-            raise InputError("training diverged")
-        write(stage)
-
+    carry_out = diverging(writer(store, log), parts["end"])
     stages = in_order(parts.values())
     found = run(stages, store, carry_out, group=pairs(store, [], fails=True))
     assert set(found.failed) == {parts["end"].name, parts["curve"].name}

@@ -51,7 +51,7 @@ def evaluation_batches(
     if limit is not None:
         _check_positive("limit", limit)
     keep_freed_memory()
-    tensors = _whole_tensors(data)
+    tensors = whole_tensors(data)
     if tensors is None:
         return limited(_passed_through(data, device), limit)
     return _slices(data, tensors, batch_size, device, limit)
@@ -83,7 +83,7 @@ def training_batches(
     """
     _check_positive("batch_size", batch_size)
     keep_freed_memory()
-    tensors = _whole_tensors(data)
+    tensors = whole_tensors(data)
     if tensors is not None:
         return _shuffled(data, tensors, batch_size, generator, device, augmentation)
     passed = _passed_through(data, device)
@@ -98,7 +98,7 @@ def count_batches(data: Data, batch_size: int, *, training: bool = False) -> int
     (3, 2, None)
     """
     _check_positive("batch_size", batch_size)
-    tensors = _whole_tensors(data)
+    tensors = whole_tensors(data)
     if tensors is not None:
         count = len(tensors[1])
         return max(1, count // batch_size) if training else -(-count // batch_size)
@@ -115,7 +115,7 @@ def _check_positive(name: str, value: int) -> None:
         raise InputError(f"{name} is {value}; give 1 or more")
 
 
-def _whole_tensors(data: Data) -> Batch | None:
+def whole_tensors(data: Data) -> Batch | None:
     """The two tensors of an `ImageData` or of a pair, checked; None for an iterable of batches."""
     if isinstance(data, ImageData):
         tensors = (data.images, data.labels)

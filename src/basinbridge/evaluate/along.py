@@ -143,6 +143,7 @@ def evaluate(
         raise InputError(f"points is {points}; give 2 or more, as both ends are evaluated")
     if together < 1 or (together > 1 and attack is not None):
         raise InputError(f"together is {together}; give 1 or more, and 1 under attack")
+    together = min(together, points)
     network = copy.deepcopy(curve.network).eval()
     if together > 1:
         network = Stack([network] * together, shared=True)

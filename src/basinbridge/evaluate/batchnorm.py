@@ -1,6 +1,7 @@
 """Batch-norm statistics of a point: they belong to it, not to the networks that it lies between."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 
 import torch
 from torch import nn
@@ -34,14 +35,7 @@ def reestimate(network: nn.Module, batches: Iterable[Batch], attack: Attack | No
     if not layers:
         return
     momenta = [layer.momentum for layer in layers]
-    reached: dict[nn.Module, int] = dict.fromkeys(layers, 0)
-
-    def count(layer: _BatchNorm, _: object) -> None:
-        # Its own momentum None does the same, but not for a stack of networks, each with a counter.
-        reached[layer] += 1
-        layer.momentum = 1 / reached[layer]
-
-    hooks = [layer.register_forward_pre_hook(count) for layer in layers]
+    reached = dict.fromkeys(layers, 0)
     before = [[buffer.clone() for buffer in layer.buffers(recurse=False)] for layer in layers]
     with mode(network, False), torch.no_grad():
         try:
@@ -49,16 +43,31 @@ def reestimate(network: nn.Module, batches: Iterable[Batch], attack: Attack | No
                 layer.reset_running_stats()
                 layer.train()
             for inputs, labels in batches:
-                if attack is not None:
-                    kept = dict(reached)
-                    inputs = attack(network, inputs, labels)
-                    reached.update(kept)  # its passes leave no statistics
-                network(inputs)
+                shown = inputs if attack is None else attack(network, inputs, labels)
+                with _counted(reached):
+                    network(shown)
         finally:
-            for hook in hooks:
-                hook.remove()
-            for layer, momentum, buffers in zip(layers, momenta, before, strict=True):
+            for layer, momentum, kept in zip(layers, momenta, before, strict=True):
                 layer.momentum = momentum
                 if not reached[layer]:
-                    for buffer, earlier in zip(layer.buffers(recurse=False), buffers, strict=True):
+                    for buffer, earlier in zip(layer.buffers(recurse=False), kept, strict=True):
                         buffer.copy_(earlier)
+
+
+@contextmanager
+def _counted(reached: dict[_BatchNorm, int]) -> Iterator[None]:
+    """Count the passes through layers, and let each weigh as much as every one before it.
+
+    A momentum of None does the same, but not for a stack of networks, which has many counters.
+    """
+
+    def count(layer: _BatchNorm, _: object) -> None:
+        reached[layer] += 1
+        layer.momentum = 1 / reached[layer]
+
+    hooks = [layer.register_forward_pre_hook(count) for layer in reached]
+    try:
+        yield
+    finally:
+        for hook in hooks:
+            hook.remove()

@@ -50,11 +50,11 @@ def merge(
 
     Averaged weights give activations that vary too little, the more so the deeper. Batch norm
     undoes that when its statistics are re-estimated (here from 2,000 of `data`, with the
-    `augmentation` of the training, as for `evaluate`). Where an affine
-    layer feeds a nonlinearity directly, its weight and bias are rewritten so that every channel of
-    its output has the mean and the standard deviation that interpolate the two networks'. Layers
-    are repaired from the input to the output, each in one pass over `data`: training images, of
-    which some thousands are enough. Left out, `permutation` is Algorithm 1's on `data`.
+    `augmentation` of the training, as for `evaluate`). Where an affine layer feeds a nonlinearity
+    directly, its weight and bias are rewritten so that every channel of its output has the mean and
+    the standard deviation that interpolate the two networks'. Layers are repaired from the input to
+    the output, each in one pass over `data`: training images, of which some thousands are enough.
+    Left out, `permutation` is Algorithm 1's on `data`.
 
     Source: REPAIR, Jordan et al. 2023, Section 4.
 

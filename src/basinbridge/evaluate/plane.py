@@ -80,9 +80,9 @@ def plane(
     points' extent, and from `up[0]` to `up[1]` at a right angle. `network` gives the architecture
     and stays as it is. Batch-norm statistics are re-estimated from `batchnorm_data` at every point,
     which a network with batch norm therefore needs; give the `augmentation` of the training too, as
-    for `evaluate`. `curves` are projected onto the plane. With an
-    `attack` scores and statistics are those of attacked inputs, with the same random
-    starts at every point. `progress(done, points)` is called after every point.
+    for `evaluate`. `curves` are projected onto the plane. With an `attack` scores and statistics
+    are those of attacked inputs, with the same random starts at every point.
+    `progress(done, points)` is called after every point.
 
     Source: Figures 3 and 5 to 7, Tatro et al. 2020, after Garipov et al. 2018. Raises `InputError`
     if the three lie on one line, or if batch norm's data are missing.

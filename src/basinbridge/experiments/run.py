@@ -65,10 +65,7 @@ def run(
                     joined = [other for other in others if _claimed(other, store, held)]
                     # One may have been finished between the question and the claim.
                     mine = [one for one in (stage, *joined) if not store.has(one)]
-                    if group is None or not _done_together(mine, group):
-                        done += sum(_tried(one, carry_out, failed) for one in mine)
-                    else:
-                        done += len(mine)
+                    done += _done(mine, carry_out, group, failed)
             waiting.remove(stage)
             if watch is not None:
                 watch(len(stages) - len(waiting), len(stages))
@@ -83,14 +80,20 @@ def _claimed(stage: Stage, store: Store, held: ExitStack) -> bool:
     return ready and held.enter_context(store.claimed(stage.name))
 
 
-def _done_together(stages: Sequence[Stage], group: Group) -> bool:
-    if len(stages) < 2:
-        return False
-    try:
-        group.carry_out(stages)
-    except InputError:  # which of them it is shows when each is done by itself
-        return False
-    return True
+def _done(
+    stages: Sequence[Stage],
+    carry_out: Callable[[Stage], None],
+    group: Group | None,
+    failed: dict[str, str],
+) -> int:
+    """How many of some stages could be done: together, or each by itself if that fails."""
+    if group is not None and len(stages) > 1:
+        try:
+            group.carry_out(stages)
+            return len(stages)
+        except InputError:
+            pass  # which of them it is shows when each is done by itself
+    return sum(_tried(one, carry_out, failed) for one in stages)
 
 
 def _tried(stage: Stage, carry_out: Callable[[Stage], None], failed: dict[str, str]) -> bool:

@@ -145,7 +145,7 @@ def _evaluate(job: Job) -> None:
         batchnorm_images=job.batchnorm_images(),
         augmentation=job.augmentation(),
         attack=job.attack,
-        together=1 if job.attack else min(job.place.together, job.settings["points"]),
+        together=job.place.together if job.attack is None else 1,
         progress=job.progress,
     )
     job.write({**path_entry(found), "batchnorm_images": found.batchnorm_images})

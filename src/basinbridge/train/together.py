@@ -5,10 +5,16 @@ from dataclasses import dataclass, replace
 from typing import Unpack
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
-from ..data.batches import Augmentation, Batch, Data, count_batches, training_batches
-from ..data.images import ImageData
+from ..data.batches import (
+    Augmentation,
+    Batch,
+    Data,
+    count_batches,
+    training_batches,
+    whole_tensors,
+)
 from ..errors import InputError
 from ..stack import Stack
 from .checkpoint import data_digest
@@ -74,8 +80,7 @@ class Dealt:
                 "networks that train together do not stop early and take no ranks; "
                 "leave these settings out, or train one by one"
             )
-        pair = isinstance(data, tuple | list) and all(isinstance(part, Tensor) for part in data)
-        if not (pair or isinstance(data, ImageData)):
+        if whole_tensors(data) is None:
             raise InputError(
                 f"networks that train together each see the data in an order of their own: give "
                 f"whole tensors or an ImageData, not a {type(data).__name__}"
