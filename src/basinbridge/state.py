@@ -155,14 +155,12 @@ def take_gradient(network: nn.Module, gradient: Tensor) -> None:
     Parameters that have none get zeros. A backward pass into views of `gradient` would have to add
     to what stands there, which takes longer than to copy what it makes.
     """
-    parts = [
-        parameter.new_zeros(parameter.numel())
-        if parameter.grad is None
-        else parameter.grad.reshape(-1)
-        for parameter in network.parameters()
-    ]
+    parts = []
+    for parameter in network.parameters():
+        own = parameter.grad
+        parts.append(parameter.new_zeros(parameter.numel()) if own is None else own.reshape(-1))
+        parameter.grad = None
     torch.cat(parts, out=gradient)
-    network.zero_grad(set_to_none=True)
 
 
 def save_state(state: Mapping[str, Tensor], path: Path | str, **metadata: str) -> None:
